@@ -47,6 +47,7 @@ _MOST_RIVALS: Final = 1000
 _MOST_OF_TIME: Final = 20
 """A look at all claims that calls wait for may take one part in so many of the thread's time."""
 _SLOWEST_LOOK: Final = 1.0
+_NO_ANSWER: Final = StoreUnavailable("it does not answer")
 _logger = logging.getLogger("imagesdk")
 
 
@@ -59,6 +60,8 @@ class Change(Generic[T]):
     until: float
     """Monotonic time after which it fails if the store is still away."""
     on_end: Callable[[], object]
+    late: bool = False
+    """Whether it is repeated after any error."""
     result: T | None = None
     error: Exception | None = None
     tried: tuple[str, Claim, T] | None = None
@@ -104,24 +107,19 @@ class ClaimLedger:
         until = now + (RELEASE_LIMIT if late else PATIENCE)
         until = until if deadline is None or late else min(deadline, until)
         loop, ended = running_loop(), anyio.Event()
-        change = self.post(
-            key, rule, until=now + LATE if late else until, on_end=lambda: call_soon(loop, ended.set)
+        change = Change(
+            key, rule, now + LATE if late else until, lambda: call_soon(loop, ended.set), late=late
         )
-        with anyio.move_on_after(until - now + (0 if late else _PAUSE)):  # the store may hang
-            await ended.wait()
-        if not ended.is_set():
-            raise self._lost(self._away or StoreUnavailable("it does not answer"))
-        if change.error is not None:
-            raise change.error
-        return cast("T", change.result)
-
-    def post(self, key: str, rule: Rule[T], *, until: float, on_end: Callable[[], object] = int) -> Change[T]:
-        """Have the thread apply a rule, and return at once. ``on_end`` is called in the thread."""
-        change = Change(key, rule, until, on_end)
         with self._changed:
             self._changes.append(change)
             self._wake()
-        return change
+        with anyio.move_on_after(until - now + (0 if late else _PAUSE)):  # the store may hang
+            await ended.wait()
+        if change.error is not None:
+            raise change.error
+        if not ended.is_set():
+            raise self._lost(self._away or _NO_ANSWER)
+        return cast("T", change.result)
 
     async def wait_until_free(self, key: str, *, deadline: float | None = None) -> bool:
         """Wait until no living call holds a claim. Return whether it is free, rather than the time over."""
@@ -164,6 +162,7 @@ class ClaimLedger:
                     self._look()
             except StoreUnavailable as error:
                 self._note_away(error)
+                self._free(*list(self._waiters))  # the calls ask again, and learn that the store is away
             except Exception:
                 _logger.exception("the thread of the ledger continues after an error")
 
@@ -184,33 +183,35 @@ class ClaimLedger:
             self._changed.wait(due - now)
 
     def _make_changes(self) -> None:
-        """Make the changes in their order. While the store is away, those whose time is over fail."""
+        """Make the changes in their order; those to one key never overtake each other."""
         with self._changed:
             changes = list(self._changes)
             self._changes.clear()
-        left: list[Change[Any]] = []
+        left = list[Change[Any]]()
+        postponed = set[str]()
+        away: StoreUnavailable | None = None
         for change in changes:
-            if self._away is not None and left:
+            if away is None and change.key not in postponed:
+                try:
+                    change.result, change.error = self._swap(change), None
+                except StoreUnavailable as error:
+                    away, change.error = error, self._lost(error)
+                except Exception as error:  # noqa: BLE001 - raised again by the caller
+                    change.error = error
+                if change.error is None or not (away or change.late):
+                    change.on_end()
+                    continue
+            if time.monotonic() < change.until:
+                postponed.add(change.key)
                 left.append(change)
                 continue
-            try:
-                change.result = self._swap(change)
-                self._away = None
-            except StoreUnavailable as error:
-                self._note_away(error)
-                left.append(change)
-                continue
-            except Exception as error:  # noqa: BLE001 - raised again by the caller
-                change.error = error
+            change.error = change.error or self._lost(away or _NO_ANSWER)
             change.on_end()
-        now = time.monotonic()
-        for change in list(left):
-            if now >= change.until:
-                change.error = self._lost(self._away or StoreUnavailable("it does not answer"))
-                left.remove(change)
-                change.on_end()
+        self._away = away
         with self._changed:
             self._changes.extendleft(reversed(left))
+            if left:
+                self._away_until = time.monotonic() + _PAUSE
 
     def _swap(self, change: Change[T]) -> T:
         key = change.key
@@ -286,9 +287,9 @@ class ClaimLedger:
             return True
         return claim is None or not claim.is_held(reply.now)
 
-    def _free(self, key: str) -> None:
+    def _free(self, *keys: str) -> None:
         with self._changed:
-            waiters = self._waiters.pop(key, [])
+            waiters = [waiter for key in keys for waiter in self._waiters.pop(key, [])]
         for waiter in waiters:
             call_soon(waiter.loop, waiter.event.set)
 
@@ -309,8 +310,17 @@ class ClaimLedger:
 
 
 _ledgers: dict[str, ClaimLedger] = {}
+_of_the_parent: list[ClaimLedger] = []
+"""Ledgers of the process that this one was forked from. Their connections are not closed here."""
+
+
+def _forget_ledgers() -> None:
+    _of_the_parent.extend(_ledgers.values())
+    _ledgers.clear()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_ledgers.clear)
+    os.register_at_fork(after_in_child=_forget_ledgers)
 
 
 def shared_ledger(where: str, open_store: Callable[[], DocumentStore]) -> ClaimLedger:

@@ -24,8 +24,8 @@ _PAGE = 500
 _PERMANENT = ("readonly", "not a database", "malformed", "unable to open", "disk i/o", "full")
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open a file that several processes use.
+def connect(path: Path, *, durable: bool = False) -> sqlite3.Connection:
+    """Open a file that several processes use. With ``durable``, a change is on the disk before its caller continues.
 
     Raises:
         CoordinationError: If the file cannot be used.
@@ -35,7 +35,7 @@ def connect(path: Path) -> sqlite3.Connection:
             path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     except sqlite3.Error as error:
         raise failure(path, error) from error
     return connection
@@ -54,8 +54,11 @@ class SqliteStore:
 
     poll_seconds: float | None = 0.02
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, path: Path, *, durable: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._path = path
+        self._durable = durable
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
         self._process = os.getpid()
@@ -120,7 +123,7 @@ class SqliteStore:
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
-            connection = connect(self._path)
+            connection = connect(self._path, durable=self._durable)
             connection.execute(_SCHEMA)
             self._connection, self._process = connection, os.getpid()
         return self._connection

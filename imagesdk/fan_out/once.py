@@ -114,4 +114,4 @@ def _ledger(url: str | None) -> ClaimLedger:
     if not url.startswith(_SQLITE) or url == _SQLITE:
         raise ConfigurationError.for_parameter("shared", url, allowed="such as sqlite:///path")
     path = Path(url.removeprefix(_SQLITE)).absolute()
-    return shared_ledger(str(path), lambda: SqliteStore(path))
+    return shared_ledger(str(path), lambda: SqliteStore(path, durable=True))
