@@ -235,7 +235,7 @@ class ClaimLedger:
             try:
                 self._swap(_Change(key, rule, 0.0, False, int))
             except StoreUnavailable:
-                return  # the next beat comes long before the lease ends
+                return  # there are more beats before the lease ends
             except CoordinationError:
                 continue  # the call itself reports it
 
