@@ -7,10 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from attrs import define, evolve
+from attrs import define, evolve, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from imagesdk._coordination import claims
 from imagesdk._coordination.claims import (
@@ -48,177 +47,140 @@ def free(state: State) -> Claim:
 
 @define(eq=False)
 class Caller:
-    """One call, in any process."""
+    """One call after another of a process."""
 
-    name: str
     again: bool
-    mine: Claim
+    ending: State
+    """How the server answers."""
+    calls: int = 0
     phase: str = "asks"
-    """``asks``, ``holds``, ``starts`` (the store knows), ``sent``, ``answered``, ``ended`` or ``dead``."""
+    """``asks``, ``holds``, ``starts`` (the store knows), ``sent``, ``answered`` or ``rejected``."""
     waited: bool = False
-    reported: State | None = None
+    mine: Claim = field(factory=new)
 
 
-class Claiming(RuleBasedStateMachine):
-    """One key, several calls: what the server sees of them."""
+@define(eq=False)
+class Key:
+    """One key, several processes, and what the server sees of them."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 1000.0
-        self.claim: Claim | None = None
-        self.callers: list[Caller] = []
-        self.billable = 0
-        """Requests that the server may have billed."""
-        self.sent_by_permission = 0
-        self.is_done = False
+    callers: list[Caller]
+    now: float = 1000.0
+    claim: Claim | None = None
+    billable: int = 0
+    """Requests that the server may have billed."""
+    allowed: int = 1
+    """Requests that it may bill."""
 
-    def some(self, data: st.DataObject, *phases: str) -> Caller:
-        return data.draw(st.sampled_from([each for each in self.callers if each.phase in phases]))
+    def happen(self, event: str, number: int) -> None:
+        caller = self.callers[number]
+        match event:
+            case "step":
+                getattr(self, caller.phase)(caller)
+            case "die":
+                self.begin(caller)
+            case "cancel":
+                self.apply(caller, release, self.now, {})
+                self.begin(caller)
+            case "renew" if caller.phase != "asks":
+                self.claim = renew(self.claim, caller.mine, self.now) or self.claim
+            case "reboot":
+                self.now = 1.0
+                for each in self.callers:
+                    self.begin(each)
+            case "wait":
+                self.now += LEASE / 2 * (number + 1)
 
-    def apply(self, caller: Caller, change: Callable[..., Claim | None], *args: Any, **facts: Any) -> bool:
-        found = change(self.claim, caller.mine, *args, **facts)
+    def begin(self, caller: Caller) -> None:
+        """The caller asks anew, as another call."""
+        caller.calls += 1
+        caller.mine = new(f"{self.callers.index(caller)}-{caller.calls}")
+        caller.phase, caller.waited = "asks", False
+
+    def apply(self, caller: Caller, change: Callable[..., Claim | None], *facts: Any) -> bool:
+        found = change(self.claim, caller.mine, *facts)
         if found is not None:
             self.claim = caller.mine = found
         return found is not None
 
-    @precondition(lambda self: len(self.callers) < 6)
-    @rule(again=st.booleans())
-    def arrive(self, again: bool) -> None:
-        name = f"call {len(self.callers)}"
-        self.callers.append(Caller(name, again, new(name)))
-
-    @precondition(lambda self: any(each.phase == "asks" for each in self.callers))
-    @rule(data=st.data())
-    def ask(self, data: st.DataObject) -> None:
-        caller = self.some(data, "asks")
+    def asks(self, caller: Caller) -> None:
         options = {"again": caller.again, "remake": caller.again, "waited": caller.waited}
         answer = ask(self.claim, caller.mine, self.now, **options)
         if answer.verdict == "wait":
-            assert self.claim is not None
-            assert self.claim.owner not in {"", caller.name}
+            assert answer.claim.owner not in {"", caller.mine.owner}
             caller.waited = True
             return
         self.claim = answer.claim
         if answer.verdict == "hold":
             caller.phase, caller.mine = "holds", answer.claim
         else:
-            assert answer.verdict == "report"
-            caller.phase, caller.reported = "ended", answer.claim.state
-            assert caller.reported in ENDS
+            assert answer.claim.state in ENDS
+            self.begin(caller)
 
-    @precondition(lambda self: any(each.phase in {"holds", "answered"} for each in self.callers))
-    @rule(data=st.data())
-    def start(self, data: st.DataObject) -> None:
-        caller = self.some(data, "holds", "answered")
-        if caller.phase == "answered" or (self.claim and self.claim.state in {"done", "received"}):
-            return  # a job with its images is finished, not sent
-        if not self.apply(caller, start, self.now, self.now):
-            assert self.claim is not None
-            assert self.claim.owner != caller.name
+    def holds(self, caller: Caller) -> None:
+        if caller.mine.state in {"done", "received"}:  # its images are there
+            self.apply(caller, end, self.now, "done")
+            self.begin(caller)
+        elif self.apply(caller, start, self.now, self.now):
+            if caller.mine.before == "unknown":
+                assert caller.again, "a job that may have been billed was sent again without permission"
+                self.allowed += 1
+            caller.phase = "starts"
+        else:
             caller.phase = "asks"
-            return
-        caller.phase = "starts"
-        self.sent_by_permission += caller.again and self.billable > 0
 
-    @precondition(lambda self: any(each.phase == "starts" for each in self.callers))
-    @rule(data=st.data())
-    def send(self, data: st.DataObject) -> None:
-        caller = self.some(data, "starts")
-        caller.phase = "sent"
+    def starts(self, caller: Caller) -> None:
         self.billable += 1
+        assert self.billable <= self.allowed, "a job was sent twice"
+        caller.phase = "sent"
 
-    @precondition(lambda self: any(each.phase == "sent" for each in self.callers))
-    @rule(data=st.data(), refused=st.booleans())
-    def answer(self, data: st.DataObject, refused: bool) -> None:
-        caller = self.some(data, "sent")
-        if refused:
+    def sent(self, caller: Caller) -> None:
+        if caller.ending in {"refused", "failed"}:
             self.billable -= 1
+            self.allowed -= caller.mine.before == "unknown"
             self.apply(caller, not_sent)
-            caller.phase = "holds"
+            caller.phase = "rejected"
+        elif caller.ending == "unknown":
+            self.apply(caller, end, self.now, "unknown")
+            self.begin(caller)
         else:
             self.apply(caller, receive, self.now, {"images": []})
             caller.phase = "answered"
 
-    @precondition(lambda self: any(each.phase in {"holds", "sent", "answered"} for each in self.callers))
-    @rule(data=st.data(), state=st.sampled_from(["refused", "failed", "unknown"]))
-    def end(self, data: st.DataObject, state: State) -> None:
-        caller = self.some(data, "holds", "sent", "answered")
-        if caller.phase == "answered":
-            state = "done"
-        elif caller.phase == "sent":
-            state = "unknown"
-        elif caller.mine.state not in {"planned", "failed"}:
+    def answered(self, caller: Caller) -> None:
+        self.apply(caller, end, self.now, "done")
+        self.begin(caller)
+
+    def rejected(self, caller: Caller) -> None:
+        if caller.mine.state in {"planned", "failed"}:
+            self.apply(caller, end, self.now, caller.ending)
+        else:  # what was known of it stays
             self.apply(caller, release, self.now, {})
-            caller.phase = "ended"
-            return
-        if self.apply(caller, end, self.now, state):
-            self.is_done = self.is_done or state == "done"
-        caller.phase = "ended"
-
-    @precondition(
-        lambda self: any(each.phase in {"holds", "starts", "sent", "answered"} for each in self.callers)
-    )
-    @rule(data=st.data())
-    def cancel(self, data: st.DataObject) -> None:
-        caller = self.some(data, "holds", "starts", "sent", "answered")
-        self.apply(caller, release, self.now, {})
-        caller.phase = "ended"
-
-    @precondition(
-        lambda self: any(each.phase in {"holds", "starts", "sent", "answered"} for each in self.callers)
-    )
-    @rule(data=st.data())
-    def die(self, data: st.DataObject) -> None:
-        self.some(data, "holds", "starts", "sent", "answered").phase = "dead"
-
-    @precondition(
-        lambda self: any(each.phase in {"holds", "starts", "sent", "answered"} for each in self.callers)
-    )
-    @rule(data=st.data())
-    def renew(self, data: st.DataObject) -> None:
-        caller = self.some(data, "holds", "starts", "sent", "answered")
-        if (found := renew(self.claim, caller.mine, self.now)) is not None:
-            self.claim = found
-
-    @rule(seconds=st.sampled_from([1.0, LEASE / 2, LEASE, 3 * LEASE]))
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
-
-    @rule()
-    def reboot(self) -> None:
-        self.now = 1.0
-        for caller in self.callers:
-            caller.phase = "dead" if caller.phase not in {"asks", "ended"} else caller.phase
-
-    @invariant()
-    def a_job_is_sent_twice_only_with_permission(self) -> None:
-        assert self.billable <= 1 + self.sent_by_permission
-
-    @invariant()
-    def a_finished_job_stays_finished_without_permission(self) -> None:
-        if self.is_done and not any(each.again for each in self.callers):
-            assert self.claim is not None
-            assert self.claim.state == "done"
-            assert not any(each.phase in {"starts", "sent"} for each in self.callers)
-
-    @invariant()
-    def a_claim_survives_the_store(self) -> None:
-        if self.claim is not None:
-            assert loads(dumps(self.claim)) == self.claim
-
-    def teardown(self) -> None:
-        """Nobody waits for the dead: soon a new call holds the claim or reports how the job ended."""
-        for again in (False, True):
-            later = (
-                self.now + 2 * LEASE,
-                self.now + 4 * LEASE,
-            )  # after a reboot a clock may meet an old time
-            answers = [ask(self.claim, new("last"), now, again=again, remake=again) for now in later]
-            assert {answer.verdict for answer in answers} & {"hold", "report"}
+        self.begin(caller)
 
 
-TestClaiming = Claiming.TestCase
-TestClaiming.settings = settings(max_examples=60, stateful_step_count=30)
+EVENTS = st.tuples(
+    st.sampled_from(["step"] * 12 + ["wait"] * 2 + ["die", "cancel", "renew", "reboot"]), st.integers(0, 2)
+)
+
+
+@settings(max_examples=120)
+@given(
+    st.lists(st.builds(Caller, st.booleans(), st.sampled_from(ENDS)), min_size=3, max_size=3),
+    st.lists(EVENTS, min_size=15, max_size=40),
+)
+def test_a_job_is_sent_again_only_with_permission_and_nobody_waits_for_the_dead(
+    callers: list[Caller], events: list[tuple[str, int]]
+) -> None:
+    key = Key(callers)
+    for caller in callers:
+        key.begin(caller)
+    for event in events:
+        key.happen(*event)
+    assert key.claim is None or loads(dumps(key.claim)) == key.claim
+    for again in (False, True):
+        later = (key.now + 2 * LEASE, key.now + 4 * LEASE)  # after a reboot a clock may meet an old time
+        answers = [ask(key.claim, new("last"), now, again=again, remake=again) for now in later]
+        assert {answer.verdict for answer in answers} & {"hold", "report"}
 
 
 @pytest.mark.parametrize("state", ["planned", "received", "failed"])
