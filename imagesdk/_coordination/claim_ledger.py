@@ -37,8 +37,9 @@ PATIENCE: Final = 60.0
 """Seconds for which a change is repeated while the store is away."""
 LATE: Final = 24 * 3600.0
 """Seconds for which the result of a paid job is kept for a store that is away, while the process lives."""
-_PAUSE: Final = 0.25
-"""Seconds between two tries while the store is away."""
+_PAUSE: Final = 0.2
+"""Seconds between the first two tries while the store is away. The pause doubles with each try."""
+_LONGEST_PAUSE: Final = 4.0
 _LOOK: Final = 0.1
 """Seconds between two looks at the claims that calls wait for."""
 _SLOWEST_LOOK: Final = 2.0
@@ -85,7 +86,9 @@ class ClaimLedger:
         """The store, without a password."""
         self._thread = thread
         self._changes = deque[_Change[Any]]()
-        self._repeats = False
+        self._pause = _PAUSE
+        self._tries = 0
+        self._away: StoreUnavailable | None = None
         self._held: dict[str, Claim] = {}
         self._beats = False
         self._waiters: list[_Waiter] = []
@@ -120,7 +123,7 @@ class ClaimLedger:
         if change.error is not None:
             raise change.error
         if not ended.is_set():
-            raise self._lost(_NO_ANSWER)
+            raise self._lost(self._away or _NO_ANSWER)
         return cast("T", change.result)
 
     async def wait_until_free(self, key: str, *, deadline: float | None = None) -> bool:
@@ -148,12 +151,14 @@ class ClaimLedger:
 
     def _add(self, change: _Change[Any]) -> None:
         self._changes.append(change)
-        if not self._repeats:
+        if self._pause == _PAUSE:
             self._make_changes()
+        elif self._pause > 2 * _PAUSE:
+            self._pause = 2 * _PAUSE
+            self._try_again()
 
     def _make_changes(self) -> None:
         """Make the changes in their order; those to one key never overtake each other."""
-        self._repeats = False
         left = deque[_Change[Any]]()
         postponed = set[str]()
         away: StoreUnavailable | None = None
@@ -165,7 +170,7 @@ class ClaimLedger:
                     away, change.error = error, self._lost(error)
                 except Exception as error:  # noqa: BLE001 - raised again by the caller
                     change.error = error
-                if change.error is None or not (away or change.late):
+                if change.error is None or not (away or change.late) or _is_damage(change.error):
                     change.on_end()
                     continue
             if time.monotonic() < change.until:
@@ -175,9 +180,19 @@ class ClaimLedger:
             change.error = change.error or self._lost(away or _NO_ANSWER)
             change.on_end()
         self._changes = left
+        self._away = away
+        self._pause = min(_LONGEST_PAUSE, 2 * self._pause) if left else _PAUSE
         if left:
-            self._repeats = True
-            self._after(_PAUSE, self._make_changes)
+            self._try_again()
+
+    def _try_again(self) -> None:
+        self._tries = number = self._tries + 1
+
+        def make() -> None:
+            if number == self._tries:  # otherwise an earlier try was planned since
+                self._make_changes()
+
+        self._after(self._pause / 2, make)
 
     def _swap(self, change: _Change[T]) -> T:
         key, store = change.key, self._thread.store
@@ -299,6 +314,11 @@ class ClaimLedger:
         )
         problem.__cause__ = error
         return problem
+
+
+def _is_damage(error: Exception) -> bool:
+    """Return whether trying again is useless."""
+    return isinstance(error.__cause__, DamagedClaimError)
 
 
 _ledgers: dict[StoreThread, ClaimLedger] = {}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -39,7 +40,7 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
-def put(tmp_path: Path, key: str, **facts: object) -> None:
+def put(tmp_path: Path, key: str, **facts: Any) -> None:
     claim = evolve(Claim(content="c", id=key, idempotency_key="k"), **facts)
     store = SqliteStore(tmp_path / "ledger.db")
     store.swap(PREFIX + key, "", "v", dumps(claim), notify=(), keep=float("inf"))

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from imagesdk import Client, Generate, Outcome, OutcomeUnknownError
 from imagesdk._coordination import claims
-from tests.support.billing_server import BillingServer, billing_server
+from tests.support.billing_server import BillingServer
 from tests.support.killed_calls import POINTS, exit_code
 
 PROMPT = "a cat"
 FREE = ("before the claim", "after the claim", "before the commit of sending")
 SENT = ("when the request was sent", "when the response has arrived")
 UNKNOWN = ("after the commit of sending", *SENT)
-
-
-@pytest.fixture
-def server() -> Iterator[BillingServer]:
-    with billing_server() as server:
-        yield server
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -34,9 +27,9 @@ def test_a_job_whose_process_was_killed_is_sent_at_most_once_unless_told_otherwi
     assert before <= 1
     monkeypatch.setattr(claims, "LEASE", 0.0)  # that of the killed process has ended
 
-    def ask(**options: bool) -> Outcome:
+    def ask(*, retry_unknown: bool = False) -> Outcome:
         with Client(base_url=server.base_url, api_key="", rate_limit=None, shared=shared) as client:
-            return client.images.once(Generate(PROMPT), out=out, **options)
+            return client.images.once(Generate(PROMPT), out=out, retry_unknown=retry_unknown)
 
     outcome = ask()
     if point in UNKNOWN:
