@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from attrs import frozen
 
 from imagesdk._coordination.claims import PREFIX, Claim, DamagedClaimError, State, loads, may_forget
-from imagesdk._coordination.store import DocumentStore, StoreUnavailable
+from imagesdk._coordination.store import LedgerStore, StoreUnavailable
 from imagesdk._coordination.stores import file_of, open_store, validate
 from imagesdk.errors import CoordinationError
 from imagesdk.policies import SharedStore
@@ -32,7 +32,7 @@ class ListedClaim:
 class ClaimList:
     """The claims of one store."""
 
-    def __init__(self, store: DocumentStore) -> None:
+    def __init__(self, store: LedgerStore) -> None:
         self._store = store
 
     def __iter__(self) -> Iterator[ListedClaim]:

@@ -1,63 +1,53 @@
-"""Fixtures of the tests of claims: a server that counts what it bills, and calls of ``once`` in a ledger of the test."""
+"""Fixtures of the tests of what processes share."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
 
 import pytest
 
-from imagesdk import AsyncClient, Generate, Outcome
-from imagesdk._coordination.claims import PREFIX, Claim, loads
+from imagesdk import RateLimit, SharedStore
 from imagesdk._coordination.sqlite_store import SqliteStore
-from tests.support.billing_server import BillingServer, billing_server
+from tests.support.fleets import Clock, Fleet, TimedRedisStore
+from tests.support.redis_servers import RedisServer
 
 
-class Once(Protocol):
-    """``images.once`` of a prompt, with ``out=`` in the folder of the test."""
-
-    async def __call__(self, prompt: str, **options: Any) -> Outcome: ...
+@pytest.fixture(params=["trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """The event loop of most tests here: what they show does not depend on it."""
+    backend: str = request.param
+    return backend
 
 
 @pytest.fixture
-def server() -> Iterator[BillingServer]:
-    with billing_server() as server:
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server of Redis for one test."""
+    with RedisServer(tmp_path) as server:
         yield server
 
 
-@pytest.fixture
-def shared(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/ledger.db"
+@pytest.fixture(params=["process", "sqlite", pytest.param("redis", marks=pytest.mark.redis)])
+def store_kind(request: pytest.FixtureRequest) -> str:
+    """What the processes share: nothing, because there is only one, a file, or a server."""
+    kind: str = request.param
+    return kind
 
 
 @pytest.fixture
-async def client(
-    server: BillingServer, make_client: Callable[..., AsyncClient], shared: str
-) -> AsyncIterator[AsyncClient]:
-    async with make_client(server.base_url, shared=shared) as client:
-        yield client
+def fleet_of(store_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[RateLimit], Fleet]:
+    """Return a fleet with a limit."""
+    path = tmp_path / "shared.sqlite"
 
+    def fleet(limit: RateLimit) -> Fleet:
+        shared = SharedStore(f"sqlite:///{path}")
+        if store_kind == "process":
+            return Fleet(Clock(), limit, None, shared)
+        if store_kind == "sqlite":
+            return Fleet(Clock(), limit, lambda clock: SqliteStore(path, clock=clock), shared)
+        server: RedisServer = request.getfixturevalue("redis_server")
+        return Fleet(
+            Clock(), limit, lambda clock: TimedRedisStore(server.url, clock), SharedStore(server.url)
+        )
 
-@pytest.fixture
-def once(client: AsyncClient, tmp_path: Path) -> Once:
-    async def once(prompt: str, **options: Any) -> Outcome:
-        given: dict[str, Any] = {"out": tmp_path / "out", **options}
-        return await client.images.once(Generate(prompt), **given)
-
-    return once
-
-
-@pytest.fixture
-def claim(tmp_path: Path) -> Callable[[str], Claim | None]:
-    """Read the claim of a key."""
-
-    def claim(key: str) -> Claim | None:
-        store = SqliteStore(tmp_path / "ledger.db")
-        try:
-            reply = store.read(PREFIX + key)
-        finally:
-            store.close()
-        return loads(reply.document) if reply.version else None
-
-    return claim
+    return fleet

@@ -33,7 +33,7 @@ from imagesdk._coordination import claim_ledger, claims
 from imagesdk._coordination.claims import Claim
 from imagesdk._coordination.sqlite_store import SqliteStore
 from imagesdk._coordination.store import StoreUnavailable
-from tests.coordination.conftest import Once
+from tests.ledger.conftest import Once
 from tests.support.billing_server import BillingServer
 from tests.support.small_images import png
 from tests.support.stepped_calls import CallOutcome, Steps, Threads, by_task
