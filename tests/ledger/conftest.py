@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
-from imagesdk import AsyncClient, Generate, Outcome
+from imagesdk import AsyncClient, Generate, Outcome, SharedStore
 from imagesdk._coordination.claims import PREFIX, Claim, loads
-from imagesdk._coordination.sqlite_store import SqliteStore
+from imagesdk._coordination.stores import open_store
 from tests.support.billing_server import BillingServer, billing_server
+from tests.support.redis_servers import RedisServer
 
 
 class Once(Protocol):
@@ -26,9 +28,14 @@ def server() -> Iterator[BillingServer]:
         yield server
 
 
-@pytest.fixture
-def shared(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/ledger.db"
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.redis)])
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a ledger."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/ledger.db"
+    else:
+        with RedisServer(tmp_path) as server:
+            yield server.url
 
 
 @pytest.fixture
@@ -49,15 +56,12 @@ def once(client: AsyncClient, tmp_path: Path) -> Once:
 
 
 @pytest.fixture
-def claim(tmp_path: Path) -> Callable[[str], Claim | None]:
+def claim(shared: str) -> Callable[[str], Claim | None]:
     """Read the claim of a key."""
 
     def claim(key: str) -> Claim | None:
-        store = SqliteStore(tmp_path / "ledger.db")
-        try:
+        with closing(open_store(SharedStore(shared))) as store:
             reply = store.read(PREFIX + key)
-        finally:
-            store.close()
         return loads(reply.document) if reply.version else None
 
     return claim

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,15 @@ from imagesdk import (
     OutcomeUnknownError,
     RateLimit,
     RetryPolicy,
+    SharedStore,
 )
-from imagesdk._coordination import claim_ledger, claims
+from imagesdk._coordination import claim_ledger, claims, store_thread
+from imagesdk._coordination.claim_list import open_claims
 from imagesdk._coordination.claims import Claim
+from imagesdk._coordination.redis_store import RedisStore
 from imagesdk._coordination.sqlite_store import SqliteStore
 from imagesdk._coordination.store import StoreUnavailable
+from imagesdk._coordination.stores import open_store
 from tests.ledger.conftest import Once
 from tests.support.billing_server import BillingServer
 from tests.support.small_images import png
@@ -68,17 +74,17 @@ def test_a_blocking_client_has_the_same_method(server: BillingServer, shared: st
     assert server.billed == {"a cat": 1}
 
 
-async def test_many_calls_at_once_send_a_job_once_on_one_connection(
+async def test_many_calls_at_once_send_a_job_once_and_open_one_store(
     server: BillingServer, once: Once, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened: list[str] = []
-    open_file = SqliteStore._open
+    opened: list[SharedStore] = []
+    open_store = store_thread.open_store
 
-    def count(store: SqliteStore) -> Any:
-        opened.append("a connection")
-        return open_file(store)
+    def count(shared: SharedStore) -> Any:
+        opened.append(shared)
+        return open_store(shared)
 
-    monkeypatch.setattr(SqliteStore, "_open", count)
+    monkeypatch.setattr(store_thread, "open_store", count)
     outcomes: list[Outcome] = []
 
     async def call() -> None:
@@ -90,7 +96,7 @@ async def test_many_calls_at_once_send_a_job_once_on_one_connection(
     assert server.billed == {"a cat": 1}
     assert {outcome.status for outcome in outcomes} == {"done"}
     assert sum(not outcome.resumed for outcome in outcomes) == 1
-    assert opened == ["a connection"]
+    assert len(opened) == 1
 
 
 async def test_calls_that_wait_for_a_failing_job_report_its_failure_and_a_later_call_sends_it(
@@ -199,9 +205,10 @@ async def test_the_ledger_has_no_prompt_no_image_and_no_key(
     async with make_client(server.base_url, shared=shared, api_key="sk-secret") as client:
         for prompt in ("a confidential cat", "refuse confidential cats", "drop confidential cats"):
             await client.images.once(Generate(prompt, user="confidential user"), out=tmp_path / "out")
-    stored = b"".join(path.read_bytes() for path in tmp_path.glob("ledger.db*"))
-    assert b"idempotency_key" in stored
-    for secret in (b"confidential", b"sk-secret", b"iVBOR", b"PNG"):
+    with open_claims(SharedStore(shared)) as listed:
+        stored = " ".join(str(each) for each in listed)
+    assert stored.count("idempotency_key=") == 3
+    for secret in ("confidential", "sk-secret", "iVBOR", "PNG"):
         assert secret not in stored
 
 
@@ -330,8 +337,8 @@ class Outage:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.error: Exception | None = None
-        for name in ("read", "swap"):
-            monkeypatch.setattr(SqliteStore, name, self._wrapped(getattr(SqliteStore, name)))
+        for store, name in product((SqliteStore, RedisStore), ("read", "swap")):
+            monkeypatch.setattr(store, name, self._wrapped(getattr(store, name)))
 
     def _wrapped(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **options: Any) -> Any:
@@ -415,12 +422,11 @@ async def test_images_that_arrive_while_the_store_is_away_are_kept_and_recorded_
 
 
 async def test_a_claim_of_a_later_version_is_an_error_before_anything_is_sent(
-    server: BillingServer, once: Once, tmp_path: Path
+    server: BillingServer, once: Once, shared: str
 ) -> None:
-    store = SqliteStore(tmp_path / "ledger.db")
-    text = json.dumps({"version": 2})
-    store.swap("claim:k", "", "v", text, notify=(), keep=float("inf"))
-    store.close()
+    with closing(open_store(SharedStore(shared))) as store:
+        text = json.dumps({"version": 2})
+        store.swap("claim:k", "", "v", text, notify=(), keep=float("inf"))
     with pytest.raises(CoordinationError, match="its version is 2, and this program reads version 1"):
         await once("a cat", key="k")
     assert not server.asked
