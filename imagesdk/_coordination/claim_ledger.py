@@ -30,8 +30,9 @@ from imagesdk.errors import CoordinationError
 from imagesdk.policies import SharedStore
 
 T = TypeVar("T")
-Rule: TypeAlias = Callable[[Claim | None, float], tuple[Claim | None, T]]
-"""From the claim in the store and the store's clock to the claim to write, if any, and a result."""
+Rule: TypeAlias = Callable[[Claim | None, float, float], tuple[Claim | None, T]]
+"""From the claim in the store, the store's clock and the time since which leases can be renewed, to the claim to write, if
+any, and a result."""
 
 PATIENCE: Final = 60.0
 """Seconds for which a change is repeated while the store is away."""
@@ -89,6 +90,9 @@ class ClaimLedger:
         self._pause = _PAUSE
         self._tries = 0
         self._away: StoreUnavailable | None = None
+        """Why the store could not be reached at last."""
+        self._renewable_since: float | None = None
+        """Time on the store's clock since which owners can renew their leases; ``None`` if it is to be found out."""
         self._held: dict[str, Claim] = {}
         self._beats = False
         self._waiters: list[_Waiter] = []
@@ -168,6 +172,7 @@ class ClaimLedger:
                     change.result, change.error = self._swap(change), None
                 except StoreUnavailable as error:
                     away, change.error = error, self._lost(error)
+                    self._note_away(error)
                 except Exception as error:  # noqa: BLE001 - raised again by the caller
                     change.error = error
                 if change.error is None or not (away or change.late) or _is_damage(change.error):
@@ -180,7 +185,6 @@ class ClaimLedger:
             change.error = change.error or self._lost(away or _NO_ANSWER)
             change.on_end()
         self._changes = left
-        self._away = away
         self._pause = min(_LONGEST_PAUSE, 2 * self._pause) if left else _PAUSE
         if left:
             self._try_again()
@@ -202,7 +206,7 @@ class ClaimLedger:
                 self._remember(key, change.tried[1])
                 return change.tried[2]
             claim = self._claim_of(key, reply)
-            new, result = change.rule(claim, reply.now)
+            new, result = change.rule(claim, reply.now, self._since(reply.now))
             if new is None or new == claim:
                 return result
             change.tried = (uuid.uuid4().hex, new, result)
@@ -244,12 +248,15 @@ class ClaimLedger:
             if (mine := self._held.get(key)) is None:
                 continue
 
-            def rule(known: Claim | None, now: float, mine: Claim = mine) -> tuple[Claim | None, None]:
+            def rule(
+                known: Claim | None, now: float, since: float, mine: Claim = mine
+            ) -> tuple[Claim | None, None]:
                 return renew(known, mine, now), None
 
             try:
                 self._swap(_Change(key, rule, 0.0, False, int))
-            except StoreUnavailable:
+            except StoreUnavailable as error:
+                self._note_away(error)
                 return  # there are more beats before the lease ends
             except CoordinationError:
                 continue  # the call itself reports it
@@ -278,7 +285,8 @@ class ClaimLedger:
                 key = self._to_look.popleft()
                 if self._is_free(key):
                     self._wake(key)
-        except StoreUnavailable:  # the calls ask again, and learn that the store is away
+        except StoreUnavailable as error:  # the calls ask again, and learn that the store is away
+            self._note_away(error)
             self._to_look.clear()
             self._wake(*{waiter.key for waiter in self._waiters})
         if self._to_look:
@@ -293,7 +301,7 @@ class ClaimLedger:
             claim = self._claim_of(key, reply)
         except CoordinationError:  # the call that waits reports it
             return True
-        return claim is None or not claim.is_held(reply.now)
+        return claim is None or not claim.is_held(reply.now, self._since(reply.now))
 
     def _wake(self, *keys: str) -> None:
         woken = [waiter for waiter in self._waiters if waiter.key in keys]
@@ -301,6 +309,16 @@ class ClaimLedger:
             self._waiters = [waiter for waiter in self._waiters if waiter.key not in keys]
         for waiter in woken:
             call_soon(waiter.loop, waiter.event.set)
+
+    def _since(self, now: float) -> float:
+        """Return since when the store has been there: it may have been away from all owners."""
+        if self._renewable_since is None:
+            uptime = 0.0 if self._away is not None else self._thread.store.uptime()
+            self._renewable_since, self._away = now - uptime, None
+        return self._renewable_since
+
+    def _note_away(self, error: StoreUnavailable) -> None:
+        self._away, self._renewable_since = error, None
 
     def _claim_of(self, key: str, reply: Reply) -> Claim | None:
         try:

@@ -137,8 +137,8 @@ class ClaimStore(JobStore):
         return record_of(self._key, answer.claim, self._ledger.where)
 
     async def _ask(self, new: Claim, *, waited: bool) -> Answer:
-        def rule(known: Claim | None, now: float) -> tuple[Claim | None, Answer]:
-            answer = claims.ask(known, new, now, again=self._again, remake=self._remake, waited=waited)
+        def rule(known: Claim | None, now: float, since: float) -> tuple[Claim | None, Answer]:
+            answer = claims.ask(known, new, now, since, again=self._again, remake=self._remake, waited=waited)
             return (None if answer.verdict in {"wait", "conflict"} else answer.claim), answer
 
         return await self._change(rule)
@@ -152,7 +152,7 @@ class ClaimStore(JobStore):
         """
         mine, at = self._owned(), time.time()
 
-        def rule(known: Claim | None, now: float) -> tuple[Claim | None, Claim | None]:
+        def rule(known: Claim | None, now: float, since: float) -> tuple[Claim | None, Claim | None]:
             new = claims.start(known, mine, now, at)
             return new, new
 
@@ -223,7 +223,7 @@ class ClaimStore(JobStore):
     async def _write(self, change: Callable[[Claim | None, Claim], Claim | None]) -> Claim | None:
         mine = self._owned()
 
-        def rule(known: Claim | None, now: float) -> tuple[Claim | None, Claim | None]:
+        def rule(known: Claim | None, now: float, since: float) -> tuple[Claim | None, Claim | None]:
             new = change(known, mine)
             return new, new
 

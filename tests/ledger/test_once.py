@@ -34,7 +34,7 @@ from imagesdk import (
 )
 from imagesdk._coordination import claim_ledger, claims, store_thread
 from imagesdk._coordination.claim_list import open_claims
-from imagesdk._coordination.claims import Claim
+from imagesdk._coordination.claims import LEASE, Claim
 from imagesdk._coordination.redis_store import RedisStore
 from imagesdk._coordination.sqlite_store import SqliteStore
 from imagesdk._coordination.store import StoreUnavailable
@@ -78,7 +78,6 @@ async def test_many_calls_at_once_send_a_job_once_and_open_one_store(
     server: BillingServer, once: Once, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[SharedStore] = []
-    open_store = store_thread.open_store
 
     def count(shared: SharedStore) -> Any:
         opened.append(shared)
@@ -419,6 +418,37 @@ async def test_images_that_arrive_while_the_store_is_away_are_kept_and_recorded_
     assert (later.status, later.resumed, later.unrecorded) == ("done", True, None)
     assert server.billed == {"hold this": 1}
     assert len(files(tmp_path)) == 1
+
+
+async def test_an_owner_is_not_taken_for_dead_because_the_store_was_away(
+    server: BillingServer, once: Once, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes: list[Outcome] = []
+
+    async def call() -> None:
+        outcomes.append(await once("hold this", retry_unknown=True))
+
+    waits = claim_ledger.ClaimLedger._wait
+
+    def answer(*args: Any) -> None:
+        waits(*args)
+        server.released.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(call)
+        await arrival(server)
+        outage.error = StoreUnavailable("it is away")
+        with pytest.raises(CoordinationError):
+            await once("hold this", timeout=0.01)
+        is_held = Claim.is_held
+        monkeypatch.setattr(
+            Claim, "is_held", lambda claim, now, since: is_held(claim, now + LEASE, since + LEASE)
+        )
+        outage.error = None
+        monkeypatch.setattr(claim_ledger.ClaimLedger, "_wait", answer)
+        outcomes.append(await once("hold this", retry_unknown=True))
+    assert [outcome.status for outcome in outcomes] == ["done", "done"]
+    assert server.billed == {"hold this": 1}
 
 
 async def test_a_claim_of_a_later_version_is_an_error_before_anything_is_sent(
