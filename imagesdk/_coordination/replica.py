@@ -182,6 +182,7 @@ class Replica:
         rank = self._rank(shared, scene.local_now)
         return (
             self._must_write
+            or bool(shared.dead(scene.standing))
             or any(change.due_at <= scene.local_now for change in permits.changes)
             or (permits.has_hidden and shared.wants_more(self._me, scene.standing))
             or (owner is not None and owner.hidden_turn is not None and not permits.has_hidden)
@@ -298,6 +299,7 @@ class Replica:
             with self._permits.lock:
                 self._apply(shared, scene)
             shared.leave(self._me, self._permits.clock.latest(scene.local_now))
+            shared.grant_ready(scene.standing)
             if self._swap(shared, self._to_notify(shared, scene, [], everybody=False)):
                 return
 

@@ -180,12 +180,14 @@ class SharedWindow:
         if rest and rest != before:
             self._renew(self.window.renewed(rest), now)
 
-    def remove_dead(self, standing: Standing) -> bool:
-        """Remove the owners that are dead; return whether there were any."""
-        dead = [owner for owner in self.owners if standing.silence(owner) > LEASE_SECONDS]
-        for owner in dead:
+    def dead(self, standing: Standing) -> list[str]:
+        """Return the owners that are dead."""
+        return [owner for owner in self.owners if standing.silence(owner) > LEASE_SECONDS]
+
+    def remove_dead(self, standing: Standing) -> None:
+        """Remove the owners that are dead."""
+        for owner in self.dead(standing):
             self.leave(owner, standing.now)
-        return bool(dead)
 
     def turn_back(self, now: float) -> None:
         """Continue with a clock that is behind the one so far: everything counts as sent now."""

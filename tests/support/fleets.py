@@ -126,14 +126,14 @@ class ManualThread(StoreThread):
 
 
 class Member:
-    """One process of a fleet."""
+    """One process of a fleet. Its clock may differ from that of the store."""
 
     def __init__(
-        self, fleet: Fleet, limiter: SharedLimiter | CoordinatedLimiter, thread: ManualThread | None
+        self, limiter: SharedLimiter | CoordinatedLimiter, thread: ManualThread | None, skew: float = 0.0
     ) -> None:
         self.limiter = limiter
         self.thread = thread
-        self._fleet = fleet
+        self.skew = skew
 
     def kill(self) -> None:
         """End as a process does that is killed."""
@@ -165,12 +165,12 @@ class Fleet:
         """Return another process; without a store, the same one. Its own clock may differ."""
         if self._open_store is None:
             if not self.members:
-                self.members.append(Member(self, SharedLimiter(self.limit, clock=self.clock), None))
+                self.members.append(Member(SharedLimiter(self.limit, clock=self.clock), None))
             return self.members[0]
         clock = self.clock if not skew else (lambda: self.clock() + skew)
         thread = ManualThread(self._shared, self._open_store(self.clock), f"p{len(self.members)}", clock)
         limiter = CoordinatedLimiter(thread, KEY, limit or self.limit, clock=clock)
-        self.members.append(Member(self, limiter, thread))
+        self.members.append(Member(limiter, thread, skew))
         return self.members[-1]
 
     async def call(
@@ -193,7 +193,7 @@ class Fleet:
             while sum(member.thread.run_due() for member in self.members if member.thread):
                 await self._wake()
             await self._wake()
-            times = [member.thread.next_at for member in self.members if member.thread]
+            times = [member.thread.next_at - member.skew for member in self.members if member.thread]
             at = min([*times, *self._openings(), end])
             if at >= end and self.clock.now >= end:
                 return self.granted
@@ -206,7 +206,9 @@ class Fleet:
             if isinstance(member.limiter, SharedLimiter):
                 found.append(member.limiter._grant_ready(now) or now)
             else:
-                found += [permit.opens_at for permit in member.limiter._waiters if permit.granted]
+                found += [
+                    permit.opens_at - member.skew for permit in member.limiter._waiters if permit.granted
+                ]
         return [at for at in found if at > now]
 
     async def _wake(self) -> None:
@@ -214,7 +216,18 @@ class Fleet:
             if isinstance(member.limiter, SharedLimiter):
                 member.limiter.release(Permit(1, -1))
             else:
-                member.limiter._wake(None)
+                is_away = member.limiter._replica.away_since is not None
+                waiters = member.limiter._waiters.items()
+                member.limiter._wake(
+                    [
+                        permit
+                        for permit, waiter in waiters
+                        if is_away
+                        or permit.granted
+                        or waiter.deadline is not None
+                        or permit.patience is not None
+                    ]
+                )
         await anyio.wait_all_tasks_blocked()
 
     async def _wait(
