@@ -28,6 +28,7 @@ from imagesdk._runtime.loops import call_soon, running_loop
 from imagesdk._transport.exchange import RELEASE_LIMIT
 from imagesdk.errors import CoordinationError
 from imagesdk.policies import SharedStore
+from imagesdk.remedies import Remedy
 
 T = TypeVar("T")
 Rule: TypeAlias = Callable[[Claim | None, float, float], tuple[Claim | None, T]]
@@ -327,9 +328,8 @@ class ClaimLedger:
             raise CoordinationError(f"The claim {key!r} in {self.where} cannot be read: {error}.") from error
 
     def _lost(self, error: StoreUnavailable) -> CoordinationError:
-        problem = CoordinationError(
-            f"The ledger in {self.where} cannot be reached: {str(error).rstrip('.')}."
-        )
+        summary = f"The ledger in {self.where} cannot be reached: {str(error).rstrip('.')}."
+        problem = CoordinationError(summary, remedies=(Remedy.CHECK_STORE,))
         problem.__cause__ = error
         return problem
 

@@ -13,6 +13,7 @@ from imagesdk._coordination.store import LedgerStore, StoreUnavailable
 from imagesdk._coordination.stores import file_of, open_store, validate
 from imagesdk.errors import CoordinationError
 from imagesdk.policies import SharedStore
+from imagesdk.remedies import Remedy
 
 
 @frozen
@@ -82,4 +83,5 @@ def open_claims(shared: SharedStore) -> Generator[ClaimList]:
             yield ClaimList(store)
     except StoreUnavailable as error:
         reason = str(error).rstrip(".")
-        raise CoordinationError(f"The ledger in {shared.name} cannot be reached: {reason}.") from error
+        summary = f"The ledger in {shared.name} cannot be reached: {reason}."
+        raise CoordinationError(summary, remedies=(Remedy.CHECK_STORE,)) from error

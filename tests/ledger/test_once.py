@@ -229,6 +229,17 @@ async def test_an_invalid_job_is_refused_and_claims_nothing(
     assert not server.asked
 
 
+async def test_a_folder_that_cannot_be_written_to_costs_nothing(
+    server: BillingServer, once: Once, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    outcome = await once("a cat", out=f"{tmp_path}/file/")
+    assert outcome.status == "failed"
+    assert isinstance(outcome.error, OSError)
+    assert not server.asked
+    assert (await once("a cat")).status == "done"
+
+
 async def test_a_client_without_a_store_says_what_to_set(make_client: Callable[..., AsyncClient]) -> None:
     client = make_client("https://images.test/v1")
     with pytest.raises(ConfigurationError, match="IMAGESDK_SHARED"):
