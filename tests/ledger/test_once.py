@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 import pytest
+from attrs import evolve
 
 from imagesdk import (
     APITimeoutError,
@@ -34,7 +35,7 @@ from imagesdk import (
 )
 from imagesdk._coordination import claim_ledger, claims, store_thread
 from imagesdk._coordination.claim_list import open_claims
-from imagesdk._coordination.claims import LEASE, Claim
+from imagesdk._coordination.claims import LEASE, Claim, dumps
 from imagesdk._coordination.redis_store import RedisStore
 from imagesdk._coordination.sqlite_store import SqliteStore
 from imagesdk._coordination.store import StoreUnavailable
@@ -429,6 +430,29 @@ async def test_images_that_arrive_while_the_store_is_away_are_kept_and_recorded_
     assert (later.status, later.resumed, later.unrecorded) == ("done", True, None)
     assert server.billed == {"hold this": 1}
     assert len(files(tmp_path)) == 1
+
+
+async def test_images_of_a_call_whose_claim_another_one_has_taken_are_kept(
+    server: BillingServer, once: Once, claim: ReadClaim, shared: str
+) -> None:
+    async def take_over() -> None:
+        await arrival(server)
+        mine = claim("k")
+        assert mine is not None
+        with closing(open_store(SharedStore(shared))) as store:
+            text, version = dumps(evolve(mine, owner="another call")), store.read("claim:k").version
+            assert store.swap("claim:k", version, "v", text, notify=(), keep=float("inf")).swapped
+        server.released.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(take_over)
+        outcome = await once("hold this", key="k")
+    assert outcome.status == "done"
+    assert outcome.unwrap()[0].bytes
+    assert "Another call has taken" in str(outcome.unrecorded)
+    found = claim("k")
+    assert found is not None
+    assert (found.state, found.owner) == ("sending", "another call")
 
 
 async def test_an_owner_is_not_taken_for_dead_because_the_store_was_away(
