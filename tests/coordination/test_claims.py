@@ -165,7 +165,7 @@ EVENTS = st.tuples(
 )
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(
     st.lists(st.builds(Caller, st.booleans(), st.sampled_from(ENDS)), min_size=3, max_size=3),
     st.lists(EVENTS, min_size=15, max_size=40),
