@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -45,6 +46,7 @@ from imagesdk.streams import AsyncImageStream
 from imagesdk.types import Image, ImagesResponse, Source
 
 if TYPE_CHECKING:  # the modules of runs are loaded with the first run
+    from imagesdk.fan_out.lanes import Lane
     from imagesdk.fan_out.options import StopOn
     from imagesdk.fan_out.outcomes import DryRun, Jobs, Outcome
     from imagesdk.fan_out.run import AsyncRun
@@ -311,6 +313,9 @@ class AsyncImages:
         stop_on: StopOn = "fatal",
         max_failures: int | None = None,
         give_up_after: float | None = 900.0,
+        lane: Lane = "live",
+        deadline: str | float | timedelta | None = None,
+        poll: float | None = None,
     ) -> AbstractAsyncContextManager[AsyncRun]:
         """Run many jobs at once. The run can be watched, stopped and resumed.
 
@@ -339,6 +344,12 @@ class AsyncImages:
                 ``None``: no end.
             give_up_after: Seconds. While the server is away the run pauses, and sends one job at a time as a probe. If
                 none succeeds for so long, the run ends with ``RunStoppedError``. ``None``: no end.
+            lane: ``"live"``: each job is a call. ``"batch"``: the jobs go into batches, which cost half and take up to a
+                day. ``"auto"``: into batches, and live what would be late. The last two need ``out``.
+            deadline: With ``"batch"`` and ``"auto"``: the time for all jobs from the first start of the run, such as
+                ``"20h"``, seconds or a timedelta. Open batches are cancelled before it, and ``"auto"`` sends live what
+                they have not begun.
+            poll: Seconds between two looks at a batch. Default: as the server asks, or else from 5 to 60 seconds.
 
         Example:
             ```python
@@ -367,6 +378,9 @@ class AsyncImages:
             stop_on=stop_on,
             max_failures=max_failures,
             give_up_after=give_up_after,
+            lane=lane,
+            deadline=deadline,
+            poll=poll,
         )
         return NotEntered(Runner(self._context).run(jobs, defaults=defaults, options=run_options), "fan_out")
 
@@ -416,6 +430,7 @@ class AsyncImages:
         defaults: Generate | None = None,
         delivery: Delivery = "at_most_once",
         retry_unknown: bool = False,
+        lane: Lane = "live",
     ) -> DryRun:
         """Predict what :meth:`fan_out` would do with the same arguments. Nothing is sent or written.
 
@@ -432,7 +447,9 @@ class AsyncImages:
         from imagesdk.fan_out.options import RunOptions
         from imagesdk.fan_out.runner import Runner
 
-        run_options = RunOptions(out=out, journal=journal, delivery=delivery, retry_unknown=retry_unknown)
+        run_options = RunOptions(
+            out=out, journal=journal, delivery=delivery, retry_unknown=retry_unknown, lane=lane
+        )
         return await Runner(self._context).dry_run(jobs, defaults=defaults, options=run_options)
 
     async def download(
