@@ -12,18 +12,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from imagesdk._calls.build import ClientContext, build_call
-from imagesdk._calls.call_options import deadline_of, timeouts_of
 from imagesdk._calls.context import NotEntered
-from imagesdk._calls.finish import fetch, finish
-from imagesdk._engine.sink import ImageSink
-from imagesdk._media.atomic import write_file
-from imagesdk._media.output import image_path
-from imagesdk._media.sniff import HEAD_SIZE, extension, sniff
-from imagesdk._runtime.threads import run_blocking
+from imagesdk._calls.finish import download, finish
 from imagesdk.jobs import (
     Background,
     CallOptions,
@@ -479,31 +472,12 @@ class AsyncImages:
             DownloadError: If the URL is not safe to fetch, has expired, or cannot be fetched.
             OSError: If a file cannot be read or written.
         """
-        index = 0 if isinstance(image, str) else image.index
-        if to is not None:
-            await run_blocking(image_path, "to", to, index, "png")
-        url = image if isinstance(image, str) else image.url
-        if not isinstance(image, str) and (image.loaded or url is None):
-            data = await run_blocking(lambda: image.bytes)
-        else:
-            assert url is not None  # noqa: S101 - an image without bytes has one
-            timeouts = timeouts_of(self._context.defaults, timeout)
-            deadline = deadline_of(timeouts)
-            received = await fetch(self._context.downloader, url, ImageSink(None), timeouts, deadline)
-            data = received.data or b""
-        if to is not None:
-            await run_blocking(_write, data, to, index)
-        return data
+        return await download(self._context, image, to, timeout)
 
 
 def _parameters(arguments: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of the API among the arguments of a method."""
     return {name: value for name, value in arguments.items() if name not in {"self", "options"}}
-
-
-def _write(data: bytes, to: str | os.PathLike[str], index: int) -> Path:
-    facts = sniff(data[:HEAD_SIZE])
-    return write_file(image_path("to", to, index, extension(facts.media_type)), data)
 
 
 AsyncImages.__module__ = "imagesdk"
