@@ -54,6 +54,23 @@ def test_a_job_whose_process_was_killed_is_sent_at_most_once_unless_told_otherwi
     assert server.billed[PROMPT] == before + (point in {*FREE, *UNKNOWN})
 
 
+def test_images_that_a_killed_process_had_received_are_put_in_place_where_its_files_are(
+    server: BillingServer, shared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    begin(server.base_url, shared, str(out), [PROMPT], "after the commit of received")
+    assert exit_code() == -9
+    monkeypatch.setattr(claims, "LEASE", 0.0)
+    with Client(base_url=server.base_url, api_key="", rate_limit=None, shared=shared) as client:
+        out.rename(elsewhere)
+        assert client.images.once(Generate(PROMPT), out=out).status == "unknown"
+        elsewhere.rename(out)
+        outcome = client.images.once(Generate(PROMPT), out=out)
+    assert (outcome.status, outcome.resumed) == ("done", True)
+    assert outcome.unwrap()[0].bytes
+    assert server.billed == {PROMPT: 1}
+
+
 def test_a_call_that_waits_for_a_process_that_is_killed_reports_an_unknown_job(
     server: BillingServer, shared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
