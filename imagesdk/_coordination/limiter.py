@@ -35,8 +35,10 @@ FIRST_CONTACT_SECONDS = 10.0
 """How long calls wait for a store that was never reached."""
 LAZY_SECONDS = 1.0
 """How long a change may be kept back that nobody waits for."""
-LAZY_WINDOWS = 1 / 30
-"""The same in windows."""
+LAZY_WINDOWS = 1 / 30, 1 / 5
+"""The same in windows, for few processes and for many."""
+LAZY_SECONDS_OF_OWNER = 0.02
+"""How much longer it is for each process."""
 STALE_SECONDS = LEASE_SECONDS / 2
 """Age of a grant from which it is returned: others may take this process for dead soon."""
 
@@ -202,7 +204,10 @@ class CoordinatedLimiter:
 
     def _change(self, permit: LocalPermit, apply: Apply, *, lazily: bool = False) -> None:
         now = self._clock()
-        delay = min(LAZY_SECONDS, self.limit.per * LAZY_WINDOWS) if lazily else 0.0
+        delay = 0.0
+        if lazily:
+            few, most = (self.limit.per * part for part in LAZY_WINDOWS)
+            delay = min(LAZY_SECONDS, max(few, min(most, LAZY_SECONDS_OF_OWNER * self._replica.owners)))
         self._permits.change(permit, now + delay, apply)
         self._replica.step_by(now + delay)
 

@@ -11,6 +11,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Collection
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Final
 
 from imagesdk._coordination.store import Notice, OnNotice, Page, Reply, StoreUnavailable
@@ -146,6 +147,7 @@ class RedisStore:
                 self._connect(self._url), _channel(owner), on_notice, self._redis.RedisError
             )
             self._listener.start()
+            self._listener.began.wait(SOCKET_SECONDS)
 
     def attend(self, key: str) -> None:
         """Be notified of a document, too, when another owner looks for it and the server does not have it."""
@@ -178,7 +180,13 @@ class RedisStore:
             "socket_connect_timeout": SOCKET_SECONDS,
             "decode_responses": True,
             "retry": Retry(NoBackoff(), 0),
+            "protocol": 2,
         }
+        # The name of the package is not sent: that would be another call for each connection.
+        parameters = signature(self._redis.Redis).parameters
+        options |= {name: None for name in ("driver_info", "lib_name", "lib_version") if name in parameters}
+        if "driver_info" in options:
+            options = {name: value for name, value in options.items() if not name.startswith("lib_")}
         try:
             return self._redis.Redis.from_url(url, **options)
         except (ValueError, TypeError, AttributeError) as error:
@@ -259,6 +267,8 @@ class _Listener(threading.Thread):
         self._on_notice = on_notice
         self._error = error
         self._ended = threading.Event()
+        self.began = threading.Event()
+        """Set after the first attempt to subscribe."""
 
     def add(self, channel: str) -> None:
         """Listen to another channel, soon."""
@@ -270,7 +280,7 @@ class _Listener(threading.Thread):
 
     def run(self) -> None:
         """Subscribe again after every loss of the connection."""
-        was_lost = True
+        was_lost = False
         while not self._ended.is_set():
             try:
                 with self._pubsub(ignore_subscribe_messages=True) as subscription:
@@ -280,6 +290,7 @@ class _Listener(threading.Thread):
                             subscription.subscribe(*added)
                             known |= added
                         message = subscription.get_message(timeout=LISTEN_SECONDS)
+                        self.began.set()
                         if was_lost:
                             was_lost = False
                             self._on_notice(Notice("", None))
@@ -287,6 +298,7 @@ class _Listener(threading.Thread):
                             self._receive(str(message["data"]))
             except (self._error, OSError) as error:
                 was_lost = True
+                self.began.set()
                 _logger.debug("the notices of the shared store are interrupted (%s)", type(error).__name__)
                 self._ended.wait(LISTEN_SECONDS)
         self._client.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import random
 import secrets
 import threading
 import time
@@ -46,6 +47,8 @@ SMALL_FLEET = 8
 """Most owners that are all notified of every change: what they know is fresh when they write."""
 KEEP_WINDOWS = 10
 """Windows for which a document is kept after its last change, and a minute."""
+MOST_BACKOFF = 0.1
+"""Longest wait between two attempts to write."""
 MOST_ATTEMPTS = 50
 """Attempts to write a change, while other processes are faster."""
 
@@ -76,6 +79,8 @@ class Replica:
         """Why it cannot be reached."""
         self.was_reached = False
         """Whether it was ever reached."""
+        self.owners = 1
+        """Processes that use the document."""
         self._thread = thread
         self._me = thread.owner
         self._key = key
@@ -150,7 +155,9 @@ class Replica:
 
     def _write(self, *, early: bool = False) -> bool:
         """Apply what is due, or ``early`` all changes, and write the document; return whether there was anything to write."""
-        for _ in range(MOST_ATTEMPTS):
+        for attempt in range(MOST_ATTEMPTS):
+            if attempt > 1:  # others write as well
+                time.sleep(random.uniform(0.0, min(MOST_BACKOFF, LEAST_DELAY * 2**attempt)))  # noqa: S311 - jitter
             shared = self._shared
             assert shared is not None  # noqa: S101 - it was read
             scene = self._scene(shared)
@@ -226,6 +233,8 @@ class Replica:
         self._hear(asked_at, reply)
         self._shared, self._document, self._must_write = shared, document, False
         self._version = self._expected = version
+        if not self._done and self._share is None:
+            self._store.attend(self._key)
         if self._me in shared.owners:
             self._done = shared.owners[self._me].done
         return True
@@ -252,8 +261,7 @@ class Replica:
             else:
                 self._shared = SharedWindow(self._permits.limits)
         shared = self._shared
-        if is_first:
-            self._store.attend(self._key)
+        if is_first and not reply.version:
             # Those who know what was sent add it within that time.
             rest = SETTLE_SECONDS if reply.heard else SETTLE_SECONDS - self._store.uptime()
             if rest > 0:
@@ -266,6 +274,7 @@ class Replica:
             shared.settle(reply.now + shared.window.log.window_seconds)
             self._must_write = True
         self._seen = {owner: self._seen.get(owner, reply.now) for owner in shared.owners}
+        self.owners = len(shared.owners)
 
     def _hear(self, asked_at: float, reply: Reply) -> float:
         """Note the store's clock and the signs of life; return by how much the clock has jumped."""

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from importlib import import_module
 from typing import Any, TypeAlias
 from unittest.mock import patch
 
@@ -53,7 +54,7 @@ async def open_limits(orders: dict[str, Any]) -> Acquire:
     return acquire
 
 
-OPENERS = {
+OPENERS: dict[str, Callable[[dict[str, Any]], Awaitable[Acquire]]] = {
     "pyrate-limiter": open_pyrate,
     "throttled-py gcra": partial(open_throttled, using="gcra"),
     "throttled-py sliding": partial(open_throttled, using="sliding_window"),
@@ -78,6 +79,9 @@ async def call(acquire: Acquire, number: int, weight: int) -> None:
 
 
 def main() -> None:
+    for name in ("pyrate_limiter", "throttled.asyncio", "limits.aio.strategies", "redis.asyncio"):
+        import_module(name)
+    print("ready", flush=True)
     orders = json.loads(sys.stdin.read())
     clock, skew = time.time, orders.get("skew", 0.0)
     with (

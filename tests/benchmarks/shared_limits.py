@@ -98,7 +98,7 @@ def run(
 ) -> list[Grant]:
     ours = orders[0]["contender"] in OURS
     module = "tests.support.shared_limit_process" if ours else "tests.benchmarks.shared_limit_contender"
-    return run_fleet(orders, module=module, in_the_middle=middle, ready_seconds=ready)
+    return run_fleet(orders, module=module, in_the_middle=middle)
 
 
 def row(name: str, grants: list[Grant], calls: int, expected: int, processes: int = PROCESSES) -> list[str]:
@@ -216,7 +216,7 @@ def many(server: RedisServer, folder: Path, processes: int) -> None:
         counter = CallCounter(server)
         orders = orders_of(contender, server, folder, [1] * 300, processes)
         with counter.running():
-            grants = run(orders, ready=10 + processes * 0.6)
+            grants = run(orders)
         calls = 0 if contender.endswith("SQLite") else counter.calls
         rows.append(row(contender, grants, calls, 300, processes))
     table(f"300 images of {processes} processes", HEAD, rows)

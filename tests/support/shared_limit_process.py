@@ -1,6 +1,6 @@
 """A process of a fleet: ``python -m tests.support.shared_limit_process``, with its orders as JSON on stdin.
 
-It prints a line when it is ready, starts at the time of the orders, and prints each grant as a line of JSON: name of the
+It prints a line when it is ready for them, starts at the time of the orders, and prints each grant as a line of JSON: name of the
 call, images, and the times of arrival and grant of the machine's monotonic clock.
 """
 
@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 import anyio
+import redis  # noqa: F401 - which takes long
 
 from imagesdk import RateLimit, SharedStore
 from imagesdk._coordination.limiter import CoordinatedLimiter
@@ -44,6 +45,7 @@ async def call(orders: dict[str, Any], limiter: CoordinatedLimiter, number: int,
 
 
 def main() -> None:
+    print("ready", flush=True)
     orders = json.loads(sys.stdin.read())
     logging.basicConfig(level=logging.ERROR)
     skew = orders.get("skew", 0.0)
@@ -54,7 +56,6 @@ def main() -> None:
         limiter = CoordinatedLimiter(thread, orders["key"], limit, clock=thread._clock)
     else:
         limiter = CoordinatedLimiter(thread, orders["key"], limit)
-    print("ready", flush=True)
     anyio.run(work, orders, limiter, backend=orders.get("backend", "asyncio"))
 
 
