@@ -12,13 +12,10 @@ import math
 import threading
 from collections.abc import Callable, Collection
 from inspect import signature
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from imagesdk._coordination.store import Notice, OnNotice, Page, Reply, StoreUnavailable
 from imagesdk.errors import ConfigurationError, CoordinationError
-
-if TYPE_CHECKING:
-    import redis
 
 _logger = logging.getLogger("imagesdk")
 
@@ -88,11 +85,13 @@ class RedisStore:
 
     def __init__(self, url: str, name: str) -> None:
         import redis
+        from redis import exceptions
 
-        self._redis = redis
+        self._redis: Any = redis
+        self._errors: Any = exceptions
         self._url = url
         self._name = name
-        self._client = self._connect(url)
+        self._client: Any = self._connect(url)
         self._digest = hashlib.sha1(self.script.encode(), usedforsecurity=False).hexdigest()
         self._listener: _Listener | None = None
 
@@ -171,7 +170,7 @@ class RedisStore:
             self._listener.end()
         self._client.close()
 
-    def _connect(self, url: str) -> redis.Redis:
+    def _connect(self, url: str) -> Any:
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 
@@ -223,9 +222,7 @@ class RedisStore:
         def call() -> Any:
             try:
                 return self._client.evalsha(self._digest, len(keys), *keys, *arguments)
-            except (
-                self._redis.exceptions.NoScriptError
-            ):  # the server has restarted, or its scripts were flushed
+            except self._errors.NoScriptError:  # the server has restarted, or its scripts were flushed
                 return self._client.eval(self.script, len(keys), *keys, *arguments)
 
         swapped, current, shown, now, rows, heard = self._guarded(call)
@@ -234,7 +231,7 @@ class RedisStore:
 
     def _guarded(self, call: Callable[[], Any]) -> Any:
         """Call the server, and translate errors."""
-        errors = self._redis.exceptions
+        errors = self._errors
         refused = (errors.AuthenticationError, errors.AuthorizationError, errors.NoPermissionError)
         passing = (
             errors.BusyLoadingError,
@@ -257,9 +254,7 @@ class RedisStore:
 class _Listener(threading.Thread):
     """Thread that receives the notices of one owner."""
 
-    def __init__(
-        self, client: redis.Redis, channel: str, on_notice: OnNotice, error: type[Exception]
-    ) -> None:
+    def __init__(self, client: Any, channel: str, on_notice: OnNotice, error: type[Exception]) -> None:
         super().__init__(name="imagesdk-notices", daemon=True)
         self._client = client
         self._pubsub: Callable[..., Any] = client.pubsub

@@ -89,8 +89,9 @@ class Replica:
         self._local_clock = clock
         self._store: DocumentStore = thread.store
         self._share: LocalShare | None = None
-        self._before_share = ("", "")
-        self._version = self._document = ""  # the last ones that the store is known to have had
+        self._before_share: tuple[str, str] = ("", "")
+        self._version: str = ""
+        self._document: str = ""  # the last ones that the store is known to have had
         self._expected = ""  # the version that it has now
         self._shared: SharedWindow | None = None  # the document, unless a change of it failed
         self._must_write = False
@@ -377,6 +378,7 @@ class Replica:
             times += [change.due_at for change in self._permits.changes]
             if not self._permits.is_idle:
                 times.append(self._contact_at + HEARTBEAT_SECONDS)
+            self._thread.poll(self._key, wanted=any(self._permits.waiting()))
         if shared is not None and (rank := self._rank(shared, now)) is not None:
             times.append(self._duty_at(shared, rank))
         if times and min(times) < math.inf:

@@ -6,16 +6,13 @@ import math
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from imagesdk._coordination.store import OnNotice, Page, Reply, StoreUnavailable
 from imagesdk.errors import CoordinationError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 BUSY_SECONDS = 2.0
 """How long a statement waits for another process."""
@@ -150,7 +147,7 @@ class SqliteStore:
         connection.execute("DELETE FROM owners WHERE key = ? AND seen NOT BETWEEN ? AND ?", past)
 
     @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
+    def _opened(self) -> Generator[sqlite3.Connection]:
         """Give a connection, and translate errors."""
         try:
             if self._connection is not None and (
@@ -208,7 +205,7 @@ class SqliteStore:
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def _transaction(connection: sqlite3.Connection) -> Generator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield

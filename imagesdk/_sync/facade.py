@@ -935,6 +935,7 @@ class Run:
             APIStatusError: If two answers in a row would hit every job (``stop_on="fatal"``); the run started no further job.
             RunStoppedError: If ``max_failures`` jobs failed, or no job succeeded for ``give_up_after`` seconds.
             JournalError: If the journal cannot be written; the run started no further job.
+            CoordinationError: If the store of the shared limit cannot be used; the run started no further job.
             OSError: If images cannot be written; the run started no further job.
             Exception: If the iterator of the jobs raised it.
         """
@@ -951,6 +952,7 @@ class Run:
             APIStatusError: If two answers in a row would hit every job (``stop_on="fatal"``); the run started no further job.
             RunStoppedError: If ``max_failures`` jobs failed, or no job succeeded for ``give_up_after`` seconds.
             JournalError: If the journal cannot be written; the run started no further job.
+            CoordinationError: If the store of the shared limit cannot be used; the run started no further job.
             OSError: If images cannot be written; the run started no further job.
             Exception: If the iterator of the jobs raised it.
         """

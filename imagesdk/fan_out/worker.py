@@ -43,6 +43,7 @@ from imagesdk.errors import (
     APIError,
     BadRequestError,
     BudgetExceededError,
+    CoordinationError,
     DownloadError,
     ImageSDKError,
     InvalidRequestError,
@@ -262,6 +263,10 @@ class JobRun:
                 continue
             except (BudgetExceededError, OSError) as error:
                 return await self.fail(error, ledger)
+            except CoordinationError as error:  # every job needs the store
+                if ledger.ever_maybe_billed:
+                    return JobResult(self.outcome("unknown", error=failed or error), error)
+                return JobResult(None, error)
             except APIError as error:
                 if not self.may_repeat(error):
                     return await self.fail(error, ledger)

@@ -23,7 +23,9 @@ async def open_pyrate(orders: dict[str, Any]) -> Acquire:
     from redis.asyncio import Redis
 
     rates = [Rate(orders["images"], int(orders["per"] * 1000))]
-    bucket = await RedisBucket.init(rates, Redis.from_url(orders["url"]), orders["key"])
+    server: Any = Redis
+    bucket: Any = RedisBucket
+    bucket = await bucket.init(rates, server.from_url(orders["url"]), orders["key"])
     return partial(Limiter(bucket).try_acquire_async, "account")
 
 
@@ -44,7 +46,7 @@ async def open_limits(orders: dict[str, Any]) -> Acquire:
     from limits.aio.storage import RedisStorage
     from limits.aio.strategies import MovingWindowRateLimiter
 
-    limiter = MovingWindowRateLimiter(RedisStorage(f"async+{orders['url']}", implementation="redispy"))
+    limiter = MovingWindowRateLimiter(RedisStorage(f"async+redis+{orders['url']}", implementation="redispy"))
     item = RateLimitItemPerSecond(orders["images"], int(orders["per"]))
 
     async def acquire(weight: int) -> None:

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ class CallCounter:
     calls: int = 0
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> Generator[None]:
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(str(self.server.socket))
         connection.sendall(b"MONITOR\r\n")
@@ -102,6 +102,8 @@ def run(
 
 
 def row(name: str, grants: list[Grant], calls: int, expected: int, processes: int = PROCESSES) -> list[str]:
+    if not grants:
+        return [name, str(expected), *["-"] * (len(HEAD) - 2)]
     best = optimum(grants, IMAGES, PER)
     return [
         name,

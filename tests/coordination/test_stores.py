@@ -1,11 +1,14 @@
 """The stores: documents that change by compare-and-swap, in SQLite and Redis."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -248,7 +251,7 @@ def test_the_environment_names_the_store_where_no_option_does(monkeypatch: pytes
 
 
 def test_a_missing_package_is_named_when_the_client_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imagesdk._coordination.stores.find_spec", lambda _: None)
+    monkeypatch.setattr("imagesdk._coordination.stores.find_spec", Mock(return_value=None))
     with pytest.raises(ConfigurationError, match="extra `redis`"):
         AsyncClient(api_key="sk-test", shared="redis://host")
     AsyncClient(api_key="sk-test", shared="sqlite:///limits.sqlite")
@@ -282,6 +285,7 @@ def test_a_document_that_the_server_does_not_have_is_asked_of_others(redis_serve
     one.listen("one", on_notice)
     assert other.read("k", owner="other").heard == 0
     one.attend("k")
+    heard = 0
     while not arrived.wait(0.05):
         heard = other.read("k", owner="other").heard
     assert heard == 1

@@ -4,16 +4,18 @@ It prints a line when it is ready for them, starts at the time of the orders, an
 call, images, and the times of arrival and grant of the machine's monotonic clock.
 """
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import json
 import logging
 import sys
 import time
+from importlib import import_module
 from typing import Any
 
 import anyio
-import redis  # noqa: F401 - which takes long
 
 from imagesdk import RateLimit, SharedStore
 from imagesdk._coordination.limiter import CoordinatedLimiter
@@ -45,6 +47,7 @@ async def call(orders: dict[str, Any], limiter: CoordinatedLimiter, number: int,
 
 
 def main() -> None:
+    import_module("redis")  # which takes long
     print("ready", flush=True)
     orders = json.loads(sys.stdin.read())
     logging.basicConfig(level=logging.ERROR)
