@@ -42,6 +42,7 @@ from imagesdk._coordination.sqlite_store import SqliteStore
 from imagesdk._coordination.store import StoreUnavailable
 from imagesdk._coordination.stores import open_store
 from imagesdk.events import Event, LimitWaiting
+from imagesdk.fan_out.claim_store import ClaimStore
 from tests.ledger.conftest import Once, before_waiting
 from tests.support.billing_server import BillingServer
 from tests.support.small_images import png
@@ -393,6 +394,26 @@ async def test_a_store_that_is_away_ends_a_call_within_its_time_and_nothing_is_s
         await once("a cat", timeout=0.05)
     with monkeypatch.context() as patch:
         patch.setattr(claim_ledger, "PATIENCE", 0.05)
+        with pytest.raises(CoordinationError, match="cannot be reached"):
+            await once("a cat")
+    assert not server.asked
+    outage.error = None
+    assert (await once("a cat")).status == "done"
+
+
+async def test_a_store_that_goes_away_just_before_a_job_is_sent_ends_the_call_and_nothing_is_sent(
+    server: BillingServer, once: Once, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sending = ClaimStore.sending
+
+    with monkeypatch.context() as patch:
+
+        async def away(*args: Any) -> None:
+            patch.setattr(claim_ledger, "PATIENCE", 0.05)
+            outage.error = StoreUnavailable("it is away")
+            await sending(*args)
+
+        patch.setattr(ClaimStore, "sending", away)
         with pytest.raises(CoordinationError, match="cannot be reached"):
             await once("a cat")
     assert not server.asked
