@@ -35,10 +35,12 @@ LEAD_HORIZONS = 1 / 2
 """How long before a grant it is written, in horizons: so its owner knows it in time."""
 LEAST_DELAY = 0.002
 """Shortest time until something is looked at again."""
-RETRY_SECONDS = (0.05, 0.5)
+RETRY_SECONDS = (0.01, 0.5)
 """First and longest distance of attempts to reach a store that is away."""
 FAILURE_SECONDS = 2.0
 """Time until a store that cannot be used is tried again for what is left to write."""
+GATHER_SECONDS = 0.05
+"""Time without grants in a new document, so that processes that start together share the first window."""
 BACKWARDS_SECONDS = 0.1
 """By how much the store's clock must be behind a document for it to have been turned back."""
 FORWARDS_SECONDS = 0.25
@@ -261,6 +263,7 @@ class Replica:
                 self._shared = SharedWindow.load(reply.document)
             else:
                 self._shared = SharedWindow(self._permits.limits)
+                self._shared.settle(reply.now + GATHER_SECONDS)
         shared = self._shared
         if is_first and not reply.version:
             # Those who know what was sent add it within that time.

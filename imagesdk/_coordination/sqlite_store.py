@@ -18,6 +18,7 @@ BUSY_SECONDS = 2.0
 """How long a statement waits for another process."""
 FORGOTTEN_SECONDS = 60.0
 """Time after which an owner without a sign of life is removed from the list."""
+_SOON = 0.002
 _APPLICATION: Final = 0x696D6763  # "imgc": https://www.sqlite.org/pragma.html#pragma_application_id
 _VERSION: Final = 1
 _SCHEMA: Final = (
@@ -180,28 +181,34 @@ class SqliteStore:
             self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
+            self._check(connection)
+            connection.execute("PRAGMA synchronous = OFF")  # a new file has nothing to lose
+            _use_wal(connection)
             with _transaction(connection):
-                application = _pragma(connection, "application_id")
-                is_new = not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
-                if is_new and not application:
+                if self._check(connection):
                     connection.execute(f"PRAGMA application_id = {_APPLICATION}")
                     connection.execute(f"PRAGMA user_version = {_VERSION}")
-                elif application != _APPLICATION:
-                    raise CoordinationError(f"{str(self._path)!r} is a SQLite file, but not a shared store.")
-                elif (version := _pragma(connection, "user_version")) != _VERSION:
-                    raise CoordinationError(
-                        f"The shared store {str(self._path)!r} is of version {version}, and this package uses "
-                        f"version {_VERSION}."
-                    )
                 for statement in _SCHEMA:
                     connection.execute(statement)
                 connection.execute("DELETE FROM documents WHERE keep_until < ?", (self._clock(),))
-            connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _check(self, connection: sqlite3.Connection) -> bool:
+        """Return whether the file is new. Raise an error if it is not a store of this version."""
+        application = _pragma(connection, "application_id")
+        if not application and not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+            return True
+        if application != _APPLICATION:
+            raise CoordinationError(f"{str(self._path)!r} is a SQLite file, but not a shared store.")
+        if (version := _pragma(connection, "user_version")) != _VERSION:
+            raise CoordinationError(
+                f"The shared store {str(self._path)!r} is of version {version}, and this package uses version {_VERSION}."
+            )
+        return False
 
 
 @contextmanager
@@ -225,6 +232,20 @@ def _synced(connection: sqlite3.Connection, durable: bool) -> Generator[None]:
     finally:
         if durable:
             connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch the file to a write-ahead log, for which SQLite does not wait while others use the file."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_SOON)
+        else:
+            return
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:
