@@ -218,7 +218,7 @@ class CoordinatedLimiter:
         permit, permits, replica = waiter.permit, self._permits, self._replica
         assert isinstance(permit, LocalPermit)  # noqa: S101
         if permit.error is not None:
-            raise permit.error
+            raise CoordinationError(permit.error.summary) from permit.error
         self._check_fit(permit.weight)
         if replica.away_since is None or replica.was_reached:
             refused_until = permits.refusals.ends_at(permit.patience, self.limit.per)

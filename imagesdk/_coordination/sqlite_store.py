@@ -199,8 +199,11 @@ class SqliteStore:
 
     def _check(self, connection: sqlite3.Connection) -> bool:
         """Return whether the file is new. Raise an error if it is not a store of this version."""
-        application = _pragma(connection, "application_id")
-        if not application and not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+        has_tables = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None
+        application = _pragma(
+            connection, "application_id"
+        )  # after that: another process may just make the file
+        if not has_tables and application in {0, _APPLICATION}:
             return True
         if application != _APPLICATION:
             raise CoordinationError(f"{str(self._path)!r} is a SQLite file, but not a shared store.")

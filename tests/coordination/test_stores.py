@@ -241,12 +241,13 @@ def test_a_url_without_a_store_is_refused_when_the_client_is_built(url: str) -> 
 
 
 def test_the_environment_names_the_store_where_no_option_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Path.cwd()
     monkeypatch.setenv("IMAGESDK_SHARED", "sqlite:///limits.sqlite")
     named = AsyncClient(api_key="sk-test")._settings.shared
-    assert named == SharedStore("sqlite:///limits.sqlite")
+    assert named == SharedStore(f"sqlite:///{here}/limits.sqlite")
     assert AsyncClient(api_key="sk-test", shared="")._settings.shared is None
     other = AsyncClient(api_key="sk-test", shared="sqlite:///other.sqlite")
-    assert other._settings.shared == SharedStore("sqlite:///other.sqlite")
+    assert other._settings.shared == SharedStore(f"sqlite:///{here}/other.sqlite")
     assert other.with_options(timeout=5)._settings.shared == other._settings.shared
 
 
