@@ -77,7 +77,15 @@ def redis(session: nox.Session) -> None:
     """What processes share in Redis; needs redis-server."""
     session.install("-e", ".[test]")
     session.run(
-        "python", "-m", "pytest", "--numprocesses=0", "-m", "redis", "tests/coordination", *session.posargs
+        "python",
+        "-m",
+        "pytest",
+        "--numprocesses=0",
+        "-m",
+        "redis",
+        "tests/coordination",
+        "tests/ledger",
+        *session.posargs,
     )
 
 

@@ -261,7 +261,7 @@ class AsyncClient:
         self._use(Engine(shared, _engine_config(settings)), downloader, settings, owner=True)
 
     def _use(self, engine: Engine, downloader: Downloader, settings: ClientSettings, *, owner: bool) -> None:
-        self._context = ClientContext(engine, downloader, settings.call_defaults)
+        self._context = ClientContext(engine, downloader, settings.call_defaults, settings.shared)
         self._settings = settings
         self._owner = owner
         self._images = AsyncImages(self._context)

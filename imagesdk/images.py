@@ -12,18 +12,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from imagesdk._calls.build import ClientContext, build_call
-from imagesdk._calls.call_options import deadline_of, timeouts_of
 from imagesdk._calls.context import NotEntered
-from imagesdk._calls.finish import fetch, finish
-from imagesdk._engine.sink import ImageSink
-from imagesdk._media.atomic import write_file
-from imagesdk._media.output import image_path
-from imagesdk._media.sniff import HEAD_SIZE, extension, sniff
-from imagesdk._runtime.threads import run_blocking
+from imagesdk._calls.finish import download, finish
 from imagesdk.jobs import (
     Background,
     CallOptions,
@@ -48,7 +41,7 @@ from imagesdk.types import Image, ImagesResponse, Source
 if TYPE_CHECKING:  # the modules of runs are loaded with the first run
     from imagesdk.fan_out.lanes import Lane
     from imagesdk.fan_out.options import StopOn
-    from imagesdk.fan_out.outcomes import DryRun, Jobs
+    from imagesdk.fan_out.outcomes import DryRun, Jobs, Outcome
     from imagesdk.fan_out.run import AsyncRun
     from imagesdk.fan_out.spending import UnknownPrice
 
@@ -384,6 +377,43 @@ class AsyncImages:
         )
         return NotEntered(Runner(self._context).run(jobs, defaults=defaults, options=run_options), "fan_out")
 
+    async def once(
+        self,
+        job: Job | str,
+        *,
+        key: str | None = None,
+        retry_unknown: bool = False,
+        **options: Unpack[CallOptions],
+    ) -> Outcome:
+        """Send a job that no other process sends: the first call with its key does, and all others get its outcome.
+
+        The client needs a store that the processes share (``shared=``). A finished job is never sent again. A job that was
+        under way when its process died is reported as ``unknown``, and sent again only with ``retry_unknown=True``. A call
+        waits while another one works on the job. ``help(imagesdk.CallOptions)`` documents the options.
+
+        Example:
+            ```python
+            async with AsyncClient(shared="sqlite:///covers/ledger.db") as client:
+                outcome = await client.images.once(Generate("a white siamese cat"), out="covers/")
+            ```
+
+        Args:
+            job: The job, or a prompt.
+            key: The identity of the job: one line of at most 200 characters. Default: the content of the job.
+            retry_unknown: Whether to send the job again if its outcome is unknown, or if it is done and a file of it is
+                gone. The idempotency key stays the same.
+            options: As of :meth:`send`. Files are named ``{id}-{index}.{ext}`` where ``out=`` is a folder, and replace no
+                other file. An attempt that may have been billed is not repeated.
+
+        Raises:
+            ConfigurationError: If the client has no ``shared=``, or its store cannot be used.
+            InvalidRequestError: If an option is not valid.
+            CoordinationError: If the store cannot be reached before the job is sent. Nothing was sent.
+        """
+        from imagesdk.fan_out.once import once
+
+        return await once(self._context, job, key=key, retry_unknown=retry_unknown, options=options)
+
     async def dry_run(
         self,
         jobs: Jobs,
@@ -442,31 +472,12 @@ class AsyncImages:
             DownloadError: If the URL is not safe to fetch, has expired, or cannot be fetched.
             OSError: If a file cannot be read or written.
         """
-        index = 0 if isinstance(image, str) else image.index
-        if to is not None:
-            await run_blocking(image_path, "to", to, index, "png")
-        url = image if isinstance(image, str) else image.url
-        if not isinstance(image, str) and (image.loaded or url is None):
-            data = await run_blocking(lambda: image.bytes)
-        else:
-            assert url is not None  # noqa: S101 - an image without bytes has one
-            timeouts = timeouts_of(self._context.defaults, timeout)
-            deadline = deadline_of(timeouts)
-            received = await fetch(self._context.downloader, url, ImageSink(None), timeouts, deadline)
-            data = received.data or b""
-        if to is not None:
-            await run_blocking(_write, data, to, index)
-        return data
+        return await download(self._context, image, to, timeout)
 
 
 def _parameters(arguments: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of the API among the arguments of a method."""
     return {name: value for name, value in arguments.items() if name not in {"self", "options"}}
-
-
-def _write(data: bytes, to: str | os.PathLike[str], index: int) -> Path:
-    facts = sniff(data[:HEAD_SIZE])
-    return write_file(image_path("to", to, index, extension(facts.media_type)), data)
 
 
 AsyncImages.__module__ = "imagesdk"

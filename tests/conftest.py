@@ -20,6 +20,7 @@ from PIL import Image
 from imagesdk import AsyncClient, RetryPolicy
 from imagesdk._ratelimit.shared import LimiterRegistry
 from imagesdk.emulator import Emulator
+from imagesdk.emulator.drawing.painting import Painting
 from tests.support.certificates import Authority
 from tests.support.small_images import answer, png
 
@@ -102,11 +103,27 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority.found(tmp_path_factory.mktemp("authority"))
 
 
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    """An emulator without a limit."""
+@pytest.fixture(scope="session")
+def shared_emulator() -> Iterator[Emulator]:
     with Emulator(limit=None) as emulator:
         yield emulator
+
+
+@pytest.fixture
+def emulator(shared_emulator: Emulator) -> Emulator:
+    """An emulator on a socket without a limit, as if just started."""
+    shared_emulator.reset()
+    return shared_emulator
+
+
+@pytest.fixture
+def small_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have emulators of this process draw next to nothing, for tests of many images."""
+
+    def draw(self: Painting, index: int) -> Image.Image:
+        return Image.linear_gradient("L").resize((32, 32)).convert("RGBA")
+
+    monkeypatch.setattr(Painting, "_draw", draw)
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from imagesdk._runtime.threads import nothing_sent, run_blocking
 from imagesdk.errors import APITimeoutError
 from imagesdk.jobs import CallOptions, Edit, Generate, Job, Variation
 from imagesdk.models import ModelProfile
+from imagesdk.policies import SharedStore
 from imagesdk.pricing import cost
 from imagesdk.remedies import Remedy
 
@@ -42,6 +43,8 @@ class ClientContext:
     engine: Engine
     downloader: Downloader
     defaults: CallDefaults
+    shared: SharedStore | None = None
+    """Store that processes share."""
     host: Host = field(init=False, default=Factory(lambda self: self.engine.host, takes_self=True))
 
 

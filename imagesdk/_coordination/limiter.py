@@ -37,7 +37,7 @@ FIRST_CONTACT_SECONDS = 10.0
 """How long calls wait for a store that was never reached."""
 LAZY_SECONDS = 1.0
 """How long a change may be kept back that nobody waits for."""
-LAZY_WINDOWS = 1 / 30, 1 / 5
+LAZY_WINDOWS = 1 / 20, 1 / 5
 """The same in windows, for few processes and for many."""
 LAZY_SECONDS_OF_OWNER = 0.02
 """How much longer it is for each process."""

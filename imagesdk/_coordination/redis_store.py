@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from inspect import signature
 from typing import Any, Final
 
-from imagesdk._coordination.store import Notice, OnNotice, Reply, StoreUnavailable
+from imagesdk._coordination.store import Notice, OnNotice, Page, Reply, StoreUnavailable
 from imagesdk.errors import ConfigurationError, CoordinationError
 
 _logger = logging.getLogger("imagesdk")
@@ -35,7 +35,7 @@ local current = redis.call('HGET', document, 'version') or ''
 local swapped = 0
 if version ~= '' and current == known then
   redis.call('HSET', document, 'version', version, 'document', text)
-  redis.call('PEXPIRE', document, keep)
+  if keep == '' then redis.call('PERSIST', document) else redis.call('PEXPIRE', document, keep) end
   current, swapped = version, 1
   for i = 9, #ARGV do
     redis.call('PUBLISH', ARGV[i], ARGV[7] .. '\\n' .. version .. '\\n' .. now .. '\\n' .. text)
@@ -65,6 +65,12 @@ if swapped == 0 and current ~= known or version ~= '' and swapped == 0 then
 end
 return {swapped, current, shown, now, seen, heard}
 """
+_DELETE: Final = """
+if redis.call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+_PAGE: Final = 500
+"""Documents in one page of a scan, about."""
 
 
 class RedisStore:
@@ -106,6 +112,32 @@ class RedisStore:
     ) -> Reply:
         """Replace the document if its version is ``expected``."""
         return self._run(key, owner, expected, version, document, keep, notify)
+
+    def scan(self, prefix: str, after: str = "") -> Page:
+        """Return some of the documents whose keys begin with ``prefix``, in no order."""
+        pattern = f"{_PREFIX}:{{{prefix}*}}"
+
+        def ask() -> Any:
+            cursor, names = self._client.scan(int(after or 0), match=pattern, count=_PAGE, _type="hash")
+            with self._client.pipeline(transaction=False) as pipeline:
+                for name in names:
+                    pipeline.hmget(name, "version", "document")
+                pipeline.time()
+                *documents, (seconds, microseconds) = pipeline.execute()
+            return cursor, names, documents, seconds + microseconds / 1e6
+
+        cursor, names, documents, now = self._guarded(ask)
+        found = [
+            (name[len(_PREFIX) + 2 : -1], Reply(False, version, document or "", now))
+            for name, (version, document) in zip(names, documents, strict=True)
+            if version is not None  # it was deleted meanwhile
+        ]
+        return Page(found, str(cursor) if cursor else "")
+
+    def delete(self, key: str, version: str) -> bool:
+        """Delete the document if it has this version. Return whether it had."""
+        name = f"{_PREFIX}:{{{key}}}"
+        return bool(self._guarded(lambda: self._client.eval(_DELETE, 1, name, version)))
 
     def listen(self, owner: str, on_notice: OnNotice) -> None:
         """Call ``on_notice``, from a thread of its own, when this owner is notified."""
@@ -173,7 +205,7 @@ class RedisStore:
     ) -> Reply:
         name = f"{_PREFIX}:{{{key}}}"
         channels = map(_channel, notify)
-        milliseconds = str(min(round(keep * 1000), 1 << 52))
+        milliseconds = "" if math.isinf(keep) else str(min(round(keep * 1000), 1 << 52))
         arguments = (
             owner,
             known,

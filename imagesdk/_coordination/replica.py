@@ -39,6 +39,8 @@ RETRY_SECONDS = (0.01, 0.5)
 """First and longest distance of attempts to reach a store that is away."""
 FAILURE_SECONDS = 2.0
 """Time until a store that cannot be used is tried again for what is left to write."""
+RECONNECT_SECONDS = 1.0
+"""Time in which processes find a server again that has restarted."""
 GATHER_SECONDS = 0.05
 """Time without grants in a new document, so that processes that start together share the first window."""
 BACKWARDS_SECONDS = 0.1
@@ -267,7 +269,7 @@ class Replica:
         shared = self._shared
         if is_first and not reply.version:
             # Those who know what was sent add it within that time.
-            rest = SETTLE_SECONDS if reply.heard else SETTLE_SECONDS - self._store.uptime()
+            rest = SETTLE_SECONDS if reply.heard else RECONNECT_SECONDS - self._store.uptime()
             if rest > 0:
                 shared.settle(reply.now + rest)
                 self._must_write = True

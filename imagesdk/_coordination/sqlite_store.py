@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from imagesdk._coordination.store import OnNotice, Reply, StoreUnavailable
+from imagesdk._coordination.store import OnNotice, Page, Reply, StoreUnavailable
 from imagesdk.errors import CoordinationError
 
 BUSY_SECONDS = 2.0
@@ -39,6 +39,10 @@ _UPDATE: Final = (
 _INSERT: Final = (
     "INSERT OR IGNORE INTO documents (key, version, document, keep_until) VALUES (?1, ?3, ?4, ?5)"
 )
+_SCAN: Final = "SELECT key, version, document FROM documents WHERE key > ?1 AND substr(key, 1, ?2) = ?3 ORDER BY key LIMIT ?4"
+_DELETE: Final = "DELETE FROM documents WHERE key = ? AND version = ?"
+_PAGE: Final = 500
+"""Documents in one page of a scan."""
 _PERMANENT: Final = ("readonly", "not a database", "malformed", "unable to open", "disk i/o", "full")
 _LEFT_TO_PARENT: Final[list[sqlite3.Connection]] = []
 """Connections of the parent process in a child: closing them would release locks of the parent's file."""
@@ -77,7 +81,7 @@ class SqliteStore:
         owner: str = "",
     ) -> Reply:
         """Replace the document if its version is ``expected``."""
-        with self._opened() as connection, _transaction(connection):
+        with self._opened() as connection, _synced(connection, math.isinf(keep)), _transaction(connection):
             if owner:
                 self._see(connection, key, owner)
             statement, keep_until = _UPDATE if expected else _INSERT, self._clock() + keep
@@ -88,6 +92,20 @@ class SqliteStore:
             connection.executemany("INSERT OR IGNORE INTO notices (owner, key) VALUES (?, ?)", rows)
             found = self._read(connection, key, version)
             return Reply(True, version, "", found.now, found.seen)
+
+    def scan(self, prefix: str, after: str = "") -> Page:
+        """Return some of the documents whose keys begin with ``prefix``, by key."""
+        with self._opened() as connection:
+            given = (max(prefix, after), len(prefix), prefix, _PAGE)
+            rows = connection.execute(_SCAN, given).fetchall()
+            now = self._clock()
+        documents = [(key, Reply(False, version, document, now)) for key, version, document in rows]
+        return Page(documents, rows[-1][0] if len(rows) == _PAGE else "")
+
+    def delete(self, key: str, version: str) -> bool:
+        """Delete the document if it has this version. Return whether it had."""
+        with self._opened() as connection:
+            return connection.execute(_DELETE, (key, version)).rowcount > 0
 
     def listen(self, owner: str, on_notice: OnNotice) -> None:
         """Do nothing: owners that wait ask every :attr:`poll_seconds`."""
@@ -205,6 +223,18 @@ def _transaction(connection: sqlite3.Connection) -> Generator[None]:
         connection.rollback()
         raise
     connection.execute("COMMIT")
+
+
+@contextmanager
+def _synced(connection: sqlite3.Connection, durable: bool) -> Generator[None]:
+    """Have the transactions of the block on the disk when they end, if they are to be ``durable``."""
+    if durable:
+        connection.execute("PRAGMA synchronous = FULL")
+    try:
+        yield
+    finally:
+        if durable:
+            connection.execute("PRAGMA synchronous = NORMAL")
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from attrs import field, frozen
@@ -40,6 +40,16 @@ class Notice:
     """The document, if the store sent it with the notice."""
 
 
+@frozen
+class Page:
+    """Part of a scan."""
+
+    documents: Sequence[tuple[str, Reply]]
+    """Keys and documents."""
+    after: str
+    """Where the next page begins; empty after the last one."""
+
+
 OnNotice: TypeAlias = Callable[[Notice], None]
 
 
@@ -67,7 +77,10 @@ class DocumentStore(Protocol):
         keep: float,
         owner: str = "",
     ) -> Reply:
-        """Replace the document if its version is ``expected``, keep it for so many seconds, and notify owners."""
+        """Replace the document if its version is ``expected``, keep it for so many seconds, and notify owners.
+
+        A document that is kept for ever (infinity) is on the disk before this returns, if the store has one.
+        """
         ...
 
     def listen(self, owner: str, on_notice: OnNotice) -> None:
@@ -86,3 +99,15 @@ class DocumentStore(Protocol):
 
     def close(self) -> None:
         """Close the connections."""
+
+
+class LedgerStore(DocumentStore, Protocol):
+    """Store whose documents can be listed and deleted."""
+
+    def scan(self, prefix: str, after: str = "") -> Page:
+        """Return some of the documents whose keys begin with ``prefix``, from ``after`` of the page before."""
+        ...
+
+    def delete(self, key: str, version: str) -> bool:
+        """Delete the document if it has this version. Return whether it had."""
+        ...

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote
 from attrs import evolve
 
 from imagesdk._coordination.sqlite_store import SqliteStore
-from imagesdk._coordination.store import DocumentStore
+from imagesdk._coordination.store import LedgerStore
 from imagesdk.errors import ConfigurationError
 from imagesdk.policies import SharedStore
 
@@ -32,7 +32,7 @@ def resolve(shared: SharedStore) -> SharedStore:
     return shared
 
 
-def open_store(shared: SharedStore) -> DocumentStore:
+def open_store(shared: SharedStore) -> LedgerStore:
     """Return the store of a URL, which is not connected yet.
 
     Raises:
@@ -44,6 +44,11 @@ def open_store(shared: SharedStore) -> DocumentStore:
     from imagesdk._coordination.redis_store import RedisStore
 
     return RedisStore(shared.url, shared.name)
+
+
+def file_of(shared: SharedStore) -> Path | None:
+    """Return the file of a store; ``None`` if it is on a server."""
+    return _path_of(shared) if _is_sqlite(shared) else None
 
 
 def _is_sqlite(shared: SharedStore) -> bool:

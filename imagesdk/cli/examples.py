@@ -54,6 +54,9 @@ EXAMPLES: Final = {
   imagesdk log images/ --state unknown --json
   imagesdk log images/ --ack --state refused             let refused jobs rest
 """,
+    "ledger": """\
+  imagesdk ledger sqlite:///ledger.sqlite
+""",
     "cost": """\
   imagesdk cost "a river" --quality high --size 1536x1024
   imagesdk cost "a pool" --edit lounge.png --quality medium -n 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from typing import NoReturn
@@ -22,6 +23,7 @@ _SERVER, _JSON, _QUIET, _LOG = ["base_url", "emulator"], ["json"], ["quiet"], ["
 _EVERY = frozenset([*_SERVER, *_JSON, *_QUIET, *_LOG])
 _GLOBAL_OPTIONS = {
     "log": frozenset([*_JSON, *_QUIET]),
+    "ledger": frozenset([*_JSON, *_QUIET]),
     "cost": frozenset(_JSON),
     "serve": frozenset(_QUIET),
     "demo": frozenset([*_JSON, *_QUIET, *_LOG]),
@@ -34,6 +36,9 @@ _ACK = "let refused and failed jobs rest: the batch no longer sends them, and ca
 _DELIVERY = "whether to retry attempts that may have been billed (default: %(default)s)"
 _DEMO_OUT = "folder (default: imagesdk-demo, where it replaces earlier files of the demo)"
 _FILE = ".txt (one prompt per line), .csv or .jsonl (one parameter per column or key); - reads stdin"
+_FORGET = (
+    "forget jobs that changed before so long, such as 30d; the next call with such a key sends its job again"
+)
 _GIVE_UP_AFTER = "end the run if the server is away for so long (default: %(default)g)"
 _GRACE = "after SIGTERM: time for the jobs that were sent, before they are cancelled (default: %(default)g)"
 _LANE = (
@@ -46,6 +51,8 @@ _RUN_OUT = "folder, or TEMPLATE with {job} {id} {slug} {index} {ext}"
 _SHARED_STORE = (
     "store of the rate limit that processes share, such as redis://host (default: IMAGESDK_SHARED)"
 )
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_STATUS = "only jobs in this state: done, unknown, failed, refused, planned, sending or received"
 _STOP_ON = "fatal: end the run at an answer that every job would get, such as 401 (default: %(default)s)"
 _SQUARE = "convert the image to a square PNG first: crop keeps the middle, pad adds transparent margins"
 _STATES = ("planned", "sending", "received", "done", "refused", "failed", "unknown")
@@ -260,6 +267,16 @@ def _add_log(parser: argparse.ArgumentParser) -> None:
     add("--ack", action="store_true", help=_ACK)
 
 
+def _add_ledger(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("url", metavar="URL", nargs="?", help="such as sqlite:///FILE (default: IMAGESDK_SHARED)")
+    add("--status", choices=_STATES, metavar="STATUS", help=_STATUS)
+    add("--limit", type=_count, metavar="N", help="only the N jobs that changed last, the latest first")
+    add("--csv", action="store_true", help="print a table as CSV")
+    add("--forget", type=_age, metavar="AGE", help=_FORGET)
+    add("--yes", action="store_true", help="forget without asking")
+
+
 def _add_cost(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("prompt", metavar="PROMPT", nargs="?", help="description of the image; - reads stdin")
@@ -315,6 +332,19 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
+def _age(text: str) -> float:
+    spelled = re.fullmatch(r"(\d+)([smhdw])", text.strip())
+    if spelled is None:
+        raise argparse.ArgumentTypeError(f"an age is written like 30d, 12h or 2w, not {text!r}")
+    return int(spelled[1]) * _SECONDS[spelled[2]]
+
+
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("-o", "--out", default="imagesdk-demo", metavar="DIR", help=_DEMO_OUT)
@@ -345,6 +375,7 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "batch": (_add_batch, "run the jobs of a file, or resume them"),
     "batches": (_add_batches, "list, watch, cancel or fetch batches of the Batch API"),
     "log": (_add_log, "list the jobs of a batch and their states"),
+    "ledger": (_add_ledger, "list the jobs of a ledger that processes share"),
     "cost": (_add_cost, "estimate the cost of images"),
     "models": (_add_models, "show facts about the models"),
     "serve": (_add_serve, "run the emulator until Ctrl-C"),

@@ -47,7 +47,6 @@ from imagesdk.errors import (
     DownloadError,
     ImageSDKError,
     InvalidRequestError,
-    JournalError,
     LimitWaitError,
     UnprocessableEntityError,
 )
@@ -59,10 +58,12 @@ from imagesdk.fan_out.ledger import JobLedger
 from imagesdk.fan_out.options import RunOptions
 from imagesdk.fan_out.outcomes import JobResult, Notice, Outcome, Status
 from imagesdk.fan_out.output_files import RunNames, TakenNames, WrittenFile, hashes_of, names_for, state_of
-from imagesdk.fan_out.resume import next_action, stored_outcome
+from imagesdk.fan_out.output_files import State as FileState
+from imagesdk.fan_out.resume import Action, next_action, stored_outcome
 from imagesdk.fan_out.serialization import files_of, response_of
 from imagesdk.fan_out.spending import Reservation, SpendingLimit, notice_of, priced, unknown_price
-from imagesdk.fan_out.store import JobRecord, JobStore
+from imagesdk.fan_out.store import STORE_ERRORS, JobRecord, JobStore
+from imagesdk.jobs import CallOptions
 from imagesdk.policies import RateLimit
 from imagesdk.types import ImagesResponse
 
@@ -104,6 +105,9 @@ class JobWorker:
     taken: TakenNames = field(
         init=False, default=Factory(lambda self: _taken_names(self.template), takes_self=True)
     )
+    call_options: CallOptions = field(factory=CallOptions)
+    deadline: float | None = None
+    """End of the call of a single job; in a run each call has its own."""
     notices: tuple[Notice, ...] = ()
     model: str | None = None
     """Model of the latest job, whose rate limit is shown."""
@@ -119,7 +123,7 @@ class JobWorker:
         try:
             async with AsyncExitStack() as stack:
                 try:
-                    building = build_call(item.job, {}, self.context, template=self.template)
+                    building = build_call(item.job, self.call_options, self.context, template=self.template)
                     prepared = await stack.enter_async_context(building)
                     run = await self._claim(item, prepared, on_granted)
                 except (ImageSDKError, OSError):
@@ -127,7 +131,7 @@ class JobWorker:
                 except ODD_VALUES as error:
                     raise odd_value(error) from error
                 return await run.run()
-        except JournalError:
+        except STORE_ERRORS:
             raise
         except (ImageSDKError, OSError) as error:  # before the job had a record
             return not_prepared(item, error)
@@ -147,6 +151,10 @@ class JobWorker:
                     error=None if outcome.error is None else type(outcome.error).__name__,
                 )
             )
+
+    def next_action(self, record: JobRecord, files: FileState | None) -> Action:
+        """Decide what to do with a job."""
+        return next_action(record, files, self.options.resume_policy(self.context.engine))
 
     def names(self, item: Item, record: JobRecord, *, fsync: bool) -> RunNames | None:
         """Return the file names of a job; ``None`` for images in memory."""
@@ -196,7 +204,7 @@ class JobRun:
                 files = await run_blocking(state_of, files_of(record.response, store.folder))
             except OSError as error:  # the images are there, and cannot be read or moved
                 return JobResult(self.outcome("unknown", error=error), disk_failure(error))
-        match next_action(record, files, self.worker.options.resume_policy(self.worker.context.engine)):
+        match self.worker.next_action(record, files):
             case "send":
                 return await self.send()
             case "restore":
@@ -263,7 +271,7 @@ class JobRun:
         failed: APIError | None = None
         while True:
             if await worker.gate.enter(place):
-                call = evolve(call, deadline=deadline_of(call.timeouts))
+                call = evolve(call, deadline=worker.deadline or deadline_of(call.timeouts))
             elif failed is None or not ledger.ever_maybe_billed:
                 return JobResult(None)
             else:
@@ -324,7 +332,7 @@ class JobRun:
             return JobResult(self.outcome(unsent_status(self.record), error=error), fatal)
         try:
             await self.worker.store.ended(self.record, status, error)
-        except JournalError as problem:
+        except STORE_ERRORS as problem:
             fatal = fatal or problem
         return JobResult(self.outcome(status, error=error), fatal)
 
@@ -350,7 +358,7 @@ class JobRun:
                 await self.finish(response, files)
         except DownloadError as error:
             return JobResult(self.outcome("failed", error=error, cost=cost), fatal)
-        except JournalError as problem:
+        except STORE_ERRORS as problem:
             fatal = problem
         except OSError as error:
             return JobResult(self.outcome("unknown", error=error, cost=cost), fatal or disk_failure(error))
@@ -358,12 +366,12 @@ class JobRun:
 
     async def record_received(
         self, response: ImagesResponse, files: list[WrittenFile]
-    ) -> JournalError | None:
+    ) -> ImageSDKError | None:
         """Record a response. If the journal cannot, the images are kept all the same: return its error."""
         store = self.worker.store
         try:
             await store.received(self.record, response, files)
-        except JournalError as problem:
+        except STORE_ERRORS as problem:
             if self.worker.template is not None:
                 await store.set_aside(self.record, response, files, self.worker.template.folder)
             return problem

@@ -4,43 +4,22 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from imagesdk import BatchCounts, Client, Generate, LaneProgress, Progress
 from imagesdk.cli.batch_display import lane_lines
 from imagesdk.emulator import Emulator
-from imagesdk.emulator.drawing.painting import Painting
 from imagesdk.reports import Batch
 from tests.support.commands import environment_of, run_command
 
+pytestmark = pytest.mark.usefixtures("small_drawings")
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 LOW = ("--model", "gpt-image-2", "--quality", "low", "--size", "1024x1024", "--poll", "0.01")
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Emulator]:
-    with Emulator(limit=None) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(running: Emulator) -> Emulator:
-    """The emulator of the module, as if it were new."""
-    running.reset()
-    return running
-
-
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    def draw(self: Painting, index: int) -> Image.Image:
-        return Image.linear_gradient("L").resize((32, 32)).convert("RGBA")
-
-    monkeypatch.setattr(Painting, "_draw", draw)
 
 
 @pytest.fixture

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from pathlib import Path
 
 import anyio
 import httpx
 import pytest
-from PIL import Image
 
 from imagesdk import (
     APITimeoutError,
@@ -30,35 +29,16 @@ from imagesdk import (
 )
 from imagesdk._calls import batch_calls, batch_lines
 from imagesdk.emulator import Emulator
-from imagesdk.emulator.drawing.painting import Painting
 from tests.support.batch_servers import BatchServer
 from tests.support.small_images import png
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("small_drawings")]
 CAT = Generate("a cat", model="gpt-image-2", quality="low", size="1024x1024")
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Emulator]:
-    with Emulator(limit=None) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(running: Emulator) -> Emulator:
-    """The emulator of the module, as if it were new."""
-    running.reset()
-    return running
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw next to nothing, and wait for moments only."""
-
-    def draw(self: Painting, index: int) -> Image.Image:
-        return Image.linear_gradient("L").resize((32, 32)).convert("RGBA")
-
-    monkeypatch.setattr(Painting, "_draw", draw)
+    """Wait for moments only."""
     monkeypatch.setattr(batch_calls, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(batch_calls, "_LOOK_PAUSES", (0.02,))
     monkeypatch.setattr(batch_lines, "_PAUSE", 0.001)

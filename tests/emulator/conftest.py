@@ -3,7 +3,7 @@
 The tests run on asyncio. Those in which the event loop of the application matters run on trio too.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -44,19 +44,6 @@ def connect(clock: Clock, state: EmulatorState) -> Connect:
 def api(connect: Connect) -> Api:
     """A client of an emulator in process with the usual options, but without a limit."""
     return connect()
-
-
-@pytest.fixture(scope="session")
-def shared_emulator() -> Iterator[Emulator]:
-    with Emulator(limit=None) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(shared_emulator: Emulator) -> Emulator:
-    """An emulator on a socket without a limit, as if just started."""
-    shared_emulator.reset()
-    return shared_emulator
 
 
 @pytest.fixture

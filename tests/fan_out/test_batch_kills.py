@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from imagesdk._calls import batch_calls
 from imagesdk.emulator import Emulator
-from imagesdk.emulator.drawing.painting import Painting
 from tests.support.killed_batches import CODE, POINTS, check, exit_code
 
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Emulator]:
-    with Emulator(limit=None) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(running: Emulator) -> Emulator:
-    """The emulator of the module, as if it were new."""
-    running.reset()
-    return running
+pytestmark = pytest.mark.usefixtures("small_drawings")
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw next to nothing, and look for a batch for moments."""
-
-    def draw(self: Painting, index: int) -> Image.Image:
-        return Image.linear_gradient("L").resize((32, 32)).convert("RGBA")
-
-    monkeypatch.setattr(Painting, "_draw", draw)
+    """Wait for moments only."""
     monkeypatch.setattr(batch_calls, "LOOK_SECONDS", 0.05)
 
 

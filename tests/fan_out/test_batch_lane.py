@@ -6,7 +6,7 @@ import errno
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -38,12 +38,11 @@ from imagesdk import (
 from imagesdk._calls import batch_calls, batch_lines
 from imagesdk._engine.sink import ImageSink
 from imagesdk.emulator import Emulator
-from imagesdk.emulator.drawing.painting import Painting
 from imagesdk.emulator.faults import FaultTarget
 from imagesdk.fan_out import batch_inputs, batch_store, batch_submission, lanes
 from tests.support.small_images import png
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("small_drawings")]
 POLL = 0.02
 
 
@@ -55,28 +54,9 @@ def jobs(count: int = 6) -> list[Generate]:
     return [job(number) for number in range(count)]
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Emulator]:
-    with Emulator(limit=None) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(running: Emulator) -> Emulator:
-    """The emulator of the module, as if it were new."""
-    running.reset()
-    return running
-
-
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw next to nothing, look for a batch for moments, and let a cancellation take moments."""
-    from PIL import Image
-
-    def draw(self: Painting, index: int) -> Image.Image:
-        return Image.linear_gradient("L").resize((32, 32)).convert("RGBA")
-
-    monkeypatch.setattr(Painting, "_draw", draw)
+    """Look for a batch for moments, and let a cancellation take moments."""
     monkeypatch.setattr(batch_calls, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(batch_lines, "_PAUSE", 0.001)
     monkeypatch.setattr(lanes, "CANCEL_SECONDS", 0.2)

@@ -21,6 +21,7 @@ from attrs import frozen
 from tests.soak import (
     batches,
     cancellations,
+    claims,
     emulators,
     exchanges,
     exits,
@@ -76,6 +77,7 @@ TRIALS = {
     "forks": Trial("forks under eight busy threads", threads.forks, 200, 2),
     "races": Trial("races of 32 threads for the first call", threads.races, 100, 5),
     "kills": Trial("runs whose process is killed at random instants", runs.kills, 60, 20),
+    "claims": Trial("processes that share a ledger and are killed at random instants", claims.kills, 10, 60),
     "batch-kills": Trial(
         "runs on the batch lane whose process is killed at random instants", batches.kills, 30, 30
     ),
