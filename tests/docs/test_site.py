@@ -114,8 +114,9 @@ def test_the_page_on_schemas_has_every_field_and_column() -> None:
     for module, function in (
         ("batch", "_print"),
         ("batch", "_plan_facts"),
-        ("log", "_facts"),
+        ("log", "facts_of"),
         ("batches", "_facts"),
+        ("ledger", "_facts"),
         ("single_call", "_facts"),
     ):
         tree = ast.parse((ROOT / "imagesdk" / "cli" / f"{module}.py").read_text("utf-8"))
