@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import nox
@@ -133,6 +135,11 @@ def types(session: nox.Session) -> None:
     session.run("mypy")
     session.run("pyright", "--pythonpath", str(Path(session.bin) / "python"))
     session.run("python", "-m", "pytest", "-m", "types", "tests/docs/test_docs_types.py")
+    session.install(
+        "--no-deps", "--force-reinstall", "."
+    )  # the check of a package does not follow an editable one
+    session.chdir(session.create_tmp())
+    session.run("pyright", "--verifytypes", "imagesdk", "--ignoreexternal")
 
 
 @nox.session
@@ -161,3 +168,54 @@ def searches(session: nox.Session) -> None:
     session.install("-e", ".[test]")
     options = ("-m", "hypothesis", "--hypothesis-profile=search", "--timeout=0")
     session.run("python", "-m", "pytest", *options, *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The site of the documentation in build/site: notebooks executed, links and anchors checked."""
+    session.install("-e", ".[test]", *nox.project.dependency_groups(PROJECT, "docs"))
+    session.run("python", "-m", "docs.site.notebooks", "--check")
+    session.run("python", "-m", "docs.site.notebooks", "--execute", "build/notebooks")
+    session.run("python", "-m", "docs.site.build", "--site", "--notebooks", "build/notebooks")
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Build sdist and wheel, check their metadata, and test the wheel on each Python from 3.11 to 3.14 that is installed."""
+    session.install("build>=1.2", "twine>=6")
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build")
+    built = sorted(map(str, Path("dist").iterdir()))
+    session.run("twine", "check", "--strict", *built)
+    [wheel] = [Path(name).absolute() for name in built if name.endswith(".whl")]
+    checkout, version = Path.cwd(), wheel.name.split("-")[1]
+    smoke = checkout / "tests" / "support" / "wheel_smoke.py"
+    ran: list[str] = []
+    for minor in range(11, 15):
+        found = _python(minor)
+        if found is None:
+            session.warn(f"Python 3.{minor} is not installed: the wheel was not tested on it")
+            continue
+        home = Path(session.create_tmp()).absolute() / f"python3.{minor}"
+        session.run(found, "-m", "venv", "--clear", str(home), external=True)
+        python = str(home / "bin" / "python")
+        session.run(python, "-m", "pip", "install", "--quiet", f"{wheel}[emulator,cli]", external=True)
+        session.chdir(home)
+        session.run(python, "-I", str(smoke), str(checkout), version, external=True)
+        session.chdir(checkout)
+        ran.append(f"3.{minor}")
+    listed = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["project"]["classifiers"]))
+    session.log(f"the wheel ran on Python {', '.join(ran)}; the classifiers name {', '.join(listed)}")
+    if unproved := sorted(set(ran) - set(listed)):
+        session.error(f"add the classifiers of Python {', '.join(unproved)}")
+
+
+def _python(minor: int) -> str | None:
+    """Return an interpreter of Python 3.MINOR: on the path, or of pyenv."""
+    of_pyenv = sorted(Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python"))
+    for candidate in (f"python3.{minor}", *map(str, of_pyenv)):
+        path = shutil.which(candidate)
+        program = f"import sys; raise SystemExit(sys.version_info[:2] != (3, {minor}))"
+        if path and subprocess.run([path, "-c", program], capture_output=True).returncode == 0:  # noqa: S603 - our own
+            return path
+    return None

@@ -303,6 +303,11 @@ class AsyncClient:
         """The URL of the server, without a trailing slash."""
         return self._context.engine.host.base_url
 
+    @property
+    def observers(self) -> tuple[Observer, ...]:
+        """The functions that are called with the events of this client."""
+        return self._settings.observers
+
     def with_options(self, **changes: Unpack[ClientOptions]) -> AsyncClient:
         """Return a view of the client: the same connections, key and rate-limit windows, with other options.
 

@@ -242,7 +242,7 @@ class RunStoppedError(ImageSDKError):
         """``"max_failures"``: so many jobs failed. ``"server_away"``: no job succeeded for ``give_up_after`` seconds."""
         self.last_error = last_error
         """The error of the job or the attempt that failed last."""
-        self.__cause__ = last_error
+        self.__cause__: BaseException | None = last_error
 
 
 class WebhookError(ImageSDKError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from decimal import Decimal
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -29,7 +30,9 @@ from imagesdk._protocol.responses import ParsedResponse, parse_response
 from imagesdk._runtime.threads import nothing_sent, run_blocking
 from imagesdk.errors import APITimeoutError
 from imagesdk.jobs import CallOptions, Edit, Generate, Job, Variation
+from imagesdk.models import ModelProfile
 from imagesdk.policies import SharedStore
+from imagesdk.pricing import cost
 from imagesdk.remedies import Remedy
 
 
@@ -97,6 +100,8 @@ async def build_call(
             fsync=settings.fsync,
             tokens=total_tokens,
             profile=profile,
+            job=plan.job,
+            price=partial(price_of, profile, plan.job, plan.host),
         )
         names = None
         if out is not None:
@@ -105,6 +110,23 @@ async def build_call(
             call = evolve(call, folder=opened.folder)
             names = OutputNames(opened, call.id, _slug(job), call.fsync)
         yield PreparedCall(plan.job, call, inputs, names)
+
+
+def price_of(
+    profile: ModelProfile | None, job: Job, host: Host, parsed: ParsedResponse, *, batch: bool = False
+) -> Decimal | None:
+    """Return the cost of a response in US dollars; ``None`` if it is unknown."""
+    return cost(
+        profile,
+        images=len(parsed.images),
+        size=job.size,
+        usage=parsed.usage,
+        quality=getattr(job, "quality", None),
+        svg=parsed.svg_usage is not None
+        or "svg" in {parsed.output_format, getattr(job, "output_format", None)},
+        list_price=host.uses_list_prices,
+        batch=batch,
+    )
 
 
 def _slug(job: Job) -> str:

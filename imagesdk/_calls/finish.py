@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 import attrs
 
-from imagesdk._calls.build import ClientContext, PreparedCall
+from imagesdk._calls.build import ClientContext, PreparedCall, price_of
 from imagesdk._calls.call_options import deadline_of, timeouts_of
 from imagesdk._calls.file_names import OutputNames
 from imagesdk._engine.call import Call, Result
@@ -27,7 +27,6 @@ from imagesdk._protocol.responses import ParsedResponse
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import DownloadError, excerpt
 from imagesdk.policies import Timeouts
-from imagesdk.pricing import cost
 from imagesdk.types import Image, ImagesResponse
 
 _logger = logging.getLogger("imagesdk")
@@ -74,17 +73,7 @@ def describe(result: Result[ParsedResponse], prepared: PreparedCall, host: Host)
         created=parsed.created,
         usage=parsed.usage,
         svg_usage=parsed.svg_usage,
-        cost=cost(
-            call.profile,
-            images=len(images),
-            size=job.size,
-            usage=parsed.usage,
-            quality=getattr(job, "quality", None),
-            svg=parsed.svg_usage is not None
-            or "svg" in {parsed.output_format, getattr(job, "output_format", None)},
-            list_price=host.uses_list_prices,
-            batch=prepared.batch,
-        ),
+        cost=price_of(call.profile, job, host, parsed, batch=prepared.batch),
         request_id=result.headers.get("x-request-id"),
         size=parsed.size,
         quality=parsed.quality,

@@ -84,7 +84,7 @@ class ClaimLedger:
     """Claims in one store. Its private methods run on the thread of the store."""
 
     def __init__(self, thread: StoreThread) -> None:
-        self.where = thread.shared.name
+        self.where: str = thread.shared.name
         """The store, without a password."""
         self._thread = thread
         self._changes = deque[_Change[Any]]()

@@ -39,7 +39,7 @@ class StoreThread:
 
     def __init__(self, shared: SharedStore, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.shared = shared
-        self.owner = secrets.token_hex(6)
+        self.owner: str = secrets.token_hex(6)
         """Name of this process among those that use the store."""
         self.store: DocumentStore = open_store(shared)
         """Only tasks may use it."""

@@ -166,7 +166,10 @@ class Attempt(Generic[T]):
         """Report the end of the attempt. The engine logs the end of calls that have no successful attempt."""
         call, reader, permit, now = self._call, self._reader, self._state.permit, self._shared.clock()
         status, request_id = reader.status, reader.request_id
-        failure = self.failure or (self._abandoned() if self.result is None else None)
+        failure = self.failure
+        if failure is None and self.result is None:
+            failure = self._abandoned()
+            self._state.last_error = failure.error
         if self._was_answered and status is not None:
             seconds = now - self._started_at
             self._config.observe(ResponseReceived(call.id, self._number, status, request_id, seconds))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -14,6 +15,7 @@ from imagesdk._protocol.hosts import CLIENT_REQUEST_ID
 from imagesdk._protocol.requests import Request
 from imagesdk._protocol.responses import ParsedResponse
 from imagesdk._protocol.retry import Failure
+from imagesdk.jobs import Job
 from imagesdk.models import ModelProfile
 from imagesdk.policies import Delivery, Timeouts
 
@@ -73,6 +75,12 @@ class Call(Generic[T]):
     profile: ModelProfile | None = None
     delivery: Delivery | None = None
     """The delivery of a job of a run; ``None`` leaves it to the client's retry policy."""
+    job: Job | None = field(default=None, repr=False)
+    """The job that the call carries out; ``None`` for a call that makes no images."""
+    run_id: str | None = None
+    """The run that the job belongs to."""
+    price: Callable[[T], Decimal | None] = lambda _: None
+    """Returns the cost of a response in US dollars."""
     raw: bool = False
     """Whether the body of a success is a file, which goes to the sink as its only image."""
     max_ok_status: int = 299

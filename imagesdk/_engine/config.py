@@ -15,7 +15,7 @@ from imagesdk._protocol.secret import Secret
 from imagesdk._ratelimit.shared import LimiterRegistry
 from imagesdk._ratelimit.unlimited import ConcurrencyLimiter
 from imagesdk._transport.exchange import Transport
-from imagesdk.events import Event, Observer
+from imagesdk.events import PROCESS_OBSERVERS, Event, Observer
 from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, RateLimit, RetryPolicy, SharedStore
 
 _logger = logging.getLogger("imagesdk")
@@ -47,9 +47,18 @@ class EngineConfig:
         """Return the rate limit that the caller set for a model; ``None`` for no limit."""
         return self.limits.get(model or "", self.limits.get(ANY_MODEL, DEFAULT_RATE_LIMIT))
 
+    @property
+    def is_observed(self) -> bool:
+        """Whether there is any observer."""
+        return bool(self.observers or PROCESS_OBSERVERS)
+
     def observe(self, event: Event) -> None:
-        """Call every observer. An observer that raises is logged and changes nothing."""
-        for observer in self.observers:
+        """Call every observer once. An observer that raises is logged and changes nothing."""
+        observers = self.observers
+        if PROCESS_OBSERVERS:
+            own = (observer for observer in observers if observer not in PROCESS_OBSERVERS)
+            observers = (*PROCESS_OBSERVERS, *own)
+        for observer in observers:
             try:
                 observer(event)
             except Exception:
@@ -77,11 +86,16 @@ class EngineShared:
         self.user_agent = user_agent
         self.organization = organization
         self.project = project
-        self.account = (host.origin, key.fingerprint(), organization or "", project or "")
+        self.account: tuple[str, str, str, str] = (
+            host.origin,
+            key.fingerprint(),
+            organization or "",
+            project or "",
+        )
         """What a rate limit is bound to, besides the model."""
         self.registry = registry
         """The limiters of the process; ``None`` for those that all clients share."""
-        self.own_registry = LimiterRegistry(clock=clock)
+        self.own_registry: LimiterRegistry = LimiterRegistry(clock=clock)
         """The limiters of this client alone."""
-        self.unlimited = ConcurrencyLimiter(clock=clock)
+        self.unlimited: ConcurrencyLimiter = ConcurrencyLimiter(clock=clock)
         self.clock = clock

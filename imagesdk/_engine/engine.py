@@ -16,6 +16,7 @@ from attrs import evolve
 
 from imagesdk._engine.attempt import Attempt
 from imagesdk._engine.call import Call, Result, T
+from imagesdk._engine.call_events import call_ended, call_started
 from imagesdk._engine.config import ANY_MODEL, EngineConfig, EngineShared, Limits
 from imagesdk._engine.logs import log_end, log_retry, log_wait
 from imagesdk._engine.permit import CallPermit
@@ -23,12 +24,14 @@ from imagesdk._engine.state import CallState
 from imagesdk._engine.stream import StreamAttempt
 from imagesdk._engine.tokens import BearerTokenSource
 from imagesdk._protocol import retry
+from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.responses import ParsedResponse
 from imagesdk._ratelimit.limiter import Limiter
 from imagesdk._ratelimit.shared import PROCESS_LIMITERS
+from imagesdk._transport.exchange import Transport
 from imagesdk.errors import AuthenticationError, ConfigurationError, CoordinationError, LimitWaitError
-from imagesdk.events import LimitWaited, LimitWaiting, RetryScheduled
-from imagesdk.policies import RateLimit
+from imagesdk.events import Event, LimitWaited, LimitWaiting, RetryScheduled
+from imagesdk.policies import Caps, RateLimit
 from imagesdk.remedies import Remedy
 
 if TYPE_CHECKING:
@@ -49,11 +52,11 @@ class Engine:
     def __init__(
         self, shared: EngineShared, config: EngineConfig, *, throttle: retry.RetryThrottle | None = None
     ) -> None:
-        self.host = shared.host
-        self.transport = shared.transport
-        self.server_idempotent = config.retry.server_idempotent
+        self.host: Host = shared.host
+        self.transport: Transport = shared.transport
+        self.server_idempotent: bool = config.retry.server_idempotent
         """Whether a request may be repeated under its key without being billed again."""
-        self.caps = config.caps
+        self.caps: Caps = config.caps
         """Maximum sizes of responses."""
         self._shared = shared
         self._config = config
@@ -64,6 +67,15 @@ class Engine:
         """Return an engine with another configuration on the same connections, key and rate-limit windows."""
         same = config.retry == self._config.retry
         return Engine(self._shared, config, throttle=self._throttle if same else None)
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether there is any observer."""
+        return self._config.is_observed
+
+    def observe(self, event: Event) -> None:
+        """Call every observer."""
+        self._config.observe(event)
 
     def limit_for(self, model: str | None) -> RateLimit | None:
         """Return the rate limit in force for a model; ``None`` for no limit."""
@@ -84,6 +96,7 @@ class Engine:
         """
         with self._begin(call) as state:
             attempt = await self._run_attempts(state, Attempt[T])
+            state.result = attempt.result
         assert attempt.result is not None  # noqa: S101 - the attempt succeeded
         return attempt.result
 
@@ -95,11 +108,12 @@ class Engine:
             APIError: If the last attempt fails.
             OSError: If a local file cannot be read or written.
         """
-        with self._begin(call) as state:
+        with self._begin(call, stream=True) as state:
             attempt = await self._run_attempts(state, StreamAttempt)
             try:
                 yield attempt
             finally:
+                state.result = attempt.result
                 if attempt.failure is not None and self._throttle is not None:
                     self._throttle.record_failure(attempt.failure)
                 with anyio.CancelScope(shield=True):
@@ -119,20 +133,32 @@ class Engine:
             try:
                 yield attempt
             finally:
+                state.result = attempt.result
                 with anyio.CancelScope(shield=True):
                     await attempt.aclose()
 
     @contextmanager
-    def _begin(self, call: Call[T]) -> Generator[CallState[T]]:
+    def _begin(self, call: Call[T], *, stream: bool = False) -> Generator[CallState[T]]:
         """Hold the call's place in the rate limit until the block ends."""
         request = call.request
         limit = self._config.limit_of(request.model) if request.weight else None
         limiter, patience = self._limiter(request.model, limit), self._config.retry.max_limit_wait
         permit = CallPermit(limiter, request.weight, limited=limit is not None, patience=patience)
+        state = CallState(call, permit, self._shared.clock())
+        observed = self._config.is_observed
+        if observed:
+            self._config.observe(call_started(call, self.host.base_url, stream=stream))
+        ended_by: BaseException | None = None
         try:
-            yield CallState(call, permit, self._shared.clock())
+            yield state
+        except BaseException as error:
+            ended_by = error
+            raise
         finally:
             permit.release()
+            if observed:
+                self._config.observe(call_ended(state, ended_by, self._shared.clock() - state.started_at))
+            ended_by = None  # its traceback holds this frame
 
     async def _run_attempts(self, state: CallState[T], make: _MakeAttempt[T, _A]) -> _A:
         """Make attempts until one succeeds, and return it; raise the last error when the policy gives up."""

@@ -6,7 +6,7 @@ from typing import Generic
 
 from attrs import define
 
-from imagesdk._engine.call import Call, T
+from imagesdk._engine.call import Call, Result, T
 from imagesdk._engine.permit import CallPermit
 from imagesdk.errors import APIError, LimitWaitError
 
@@ -28,6 +28,8 @@ class CallState(Generic[T]):
     maybe_billed_before: bool = False
     """Whether an attempt before the current one may have been billed in addition to it."""
     last_error: APIError | None = None
+    result: Result[T] | None = None
+    """The response, once the call has ended with one."""
 
     def remaining(self, now: float) -> float | None:
         """Return the seconds until the deadline; ``None`` without one."""

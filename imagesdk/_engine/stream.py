@@ -54,6 +54,8 @@ class StreamAttempt(Attempt[ParsedResponse]):
 
     accept: ClassVar[str] = "text/event-stream, application/json"
     stays_open: ClassVar[bool] = True
+    result: Result[ParsedResponse] | None
+    failure: Failure | None
 
     def __init__(self, shared: EngineShared, config: EngineConfig, state: CallState[ParsedResponse]) -> None:
         super().__init__(shared, config, state)

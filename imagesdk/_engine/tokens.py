@@ -84,7 +84,7 @@ class BearerTokenSource:
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._cached: tuple[Secret, float] | None = None
-        self.latest = NO_KEY
+        self.latest: Secret = NO_KEY
         """The latest token, valid or not."""
 
     def __repr__(self) -> str:

@@ -23,15 +23,15 @@ class Permit:
     __slots__ = ("granted", "number", "patience", "requests", "sent_at", "tokens", "waiting", "weight")
 
     def __init__(self, weight: int, number: int, tokens: int = 0) -> None:
-        self.weight = weight
+        self.weight: int = weight
         """Images, at least 1."""
-        self.number = number
+        self.number: int = number
         """Permits with a lower number are granted first."""
-        self.tokens = tokens
-        self.waiting = False
+        self.tokens: int = tokens
+        self.waiting: bool = False
         """Whether the permit is in the queue."""
-        self.granted = False
-        self.requests = 1
+        self.granted: bool = False
+        self.requests: int = 1
         self.patience: float | None = None
         """Seconds of nothing but 429s after which it is not waited for any longer."""
         self.sent_at: float | None = None

@@ -81,7 +81,7 @@ class SharedLimiter:
         self._lock = threading.Lock()
         self._waiters: dict[EventLoopToken, dict[Permit, Waiter]] = {}
         self._stated = set[RateLimit]() if adaptive else {limit}
-        self.used_at = clock()
+        self.used_at: float = clock()
         """When the limiter was last used."""
 
     @property

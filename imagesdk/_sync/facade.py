@@ -249,6 +249,11 @@ class Client:
         """The URL of the server, without a trailing slash."""
         return self._handle.async_object.base_url
 
+    @property
+    def observers(self) -> tuple[Observer, ...]:
+        """The functions that are called with the events of this client."""
+        return self._handle.async_object.observers
+
     def with_options(self, **changes: Unpack[ClientOptions]) -> Client:
         """Return a view of the client: the same connections, key and rate-limit windows, with other options.
 

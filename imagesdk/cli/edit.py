@@ -6,7 +6,8 @@ from argparse import Namespace
 
 from imagesdk.cli.exits import UsageError
 from imagesdk.cli.parameters import job_parameters
-from imagesdk.cli.session import make_images, read_prompt, read_source
+from imagesdk.cli.session import read_prompt, read_source
+from imagesdk.cli.single_call import make_images
 
 
 def run(options: Namespace) -> int:

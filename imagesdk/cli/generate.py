@@ -5,7 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 
 from imagesdk.cli.parameters import job_parameters
-from imagesdk.cli.session import make_images, read_prompt
+from imagesdk.cli.session import read_prompt
+from imagesdk.cli.single_call import make_images
 
 
 def run(options: Namespace) -> int:

@@ -5,32 +5,33 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from typing import NoReturn
 
+from imagesdk.cli.examples import EXAMPLES, OVERVIEW
 from imagesdk.cli.exits import UsageError
 from imagesdk.cli.parameters import add_options
+from imagesdk.cli.preview import PREVIEWS
+from imagesdk.cli.records import log_records
 from imagesdk.cli.shaping import parse_box
-
-_EXAMPLES = """\
-examples:
-  imagesdk demo                                      images without a key, drawn by the emulator
-  imagesdk generate "a white siamese cat" -o cat.png
-  imagesdk generate "a river" -n 4 -o rivers/        prints four paths
-  imagesdk edit lounge.png "a lounge with a pool" --mask mask.png
-  imagesdk vary corgi.png -n 2 --model dall-e-2 --base-url http://127.0.0.1:8000/v1
-  imagesdk batch prompts.txt --out images/           one image per line; run again to resume
-  imagesdk serve --port 8000                         an emulator of the Images API
-  imagesdk cost "a river" --quality high             estimate the cost
-  imagesdk models                                    facts about the models
-
-The key is read from OPENAI_API_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 batch incomplete,
-4 key refused, 5 refused by the content filter, 6 rate limit or quota, 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM.
-"""
+from imagesdk.cli.suggestions import did_you_mean, with_suggestion
 
 _PROMPTED = frozenset({"generate", "edit", "cost"})
 """Commands with a prompt as an argument."""
+_SERVER, _JSON, _QUIET, _LOG = ["base_url", "emulator"], ["json"], ["quiet"], ["verbose", "log_file"]
+_EVERY = frozenset([*_SERVER, *_JSON, *_QUIET, *_LOG])
+_GLOBAL_OPTIONS = {
+    "log": frozenset([*_JSON, *_QUIET]),
+    "ledger": frozenset([*_JSON, *_QUIET]),
+    "cost": frozenset(_JSON),
+    "serve": frozenset(_QUIET),
+    "demo": frozenset([*_JSON, *_QUIET, *_LOG]),
+    "doctor": frozenset([*_SERVER, *_JSON, *_LOG]),
+    "config": frozenset(["base_url", *_JSON]),
+    "completion": frozenset[str](),
+}
+"""The global options that have a meaning for a command; all of them for commands that are not named."""
 _ACK = "let refused and failed jobs rest: the batch no longer sends them, and can exit with 0"
 _DELIVERY = "whether to retry attempts that may have been billed (default: %(default)s)"
 _DEMO_OUT = "folder (default: imagesdk-demo, where it replaces earlier files of the demo)"
@@ -45,6 +46,7 @@ _LANE = (
 )
 _MASK_BOX = "area to repaint, in pixels of the (squared) image; repeatable"
 _OUT = "FILE, DIR or TEMPLATE with {index} {id} {slug} {ext}; - writes to stdout (default: current folder)"
+_PREVIEW = "show the images in the terminal (default: auto, where it can)"
 _RUN_OUT = "folder, or TEMPLATE with {job} {id} {slug} {index} {ext}"
 _SHARED_STORE = (
     "store of the rate limit that processes share, such as redis://host (default: IMAGESDK_SHARED)"
@@ -61,55 +63,68 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the command line."""
     parser = build()
     options, unknown = parser.parse_known_args(arguments)
+    command = parser.commands[options.command]
     if unknown:
         message = f"unrecognized arguments: {' '.join(unknown)}"
-        if options.command in _PROMPTED and not any(word.startswith("-") for word in unknown):
+        misspelt = next((word for word in unknown if word.startswith("-")), None)
+        if misspelt is not None and misspelt.partition("=")[0] in parser._option_string_actions:  # noqa: SLF001
+            command.error(f"{misspelt} has no meaning for imagesdk {options.command}")
+        if misspelt is not None:
+            flags = [flag for action in command._actions for flag in action.option_strings]  # noqa: SLF001
+            message += did_you_mean(misspelt, flags)
+        elif options.command in _PROMPTED:
             message += "; put a prompt of several words in quotes"
         parser.error(message)
+    for name in sorted(_EVERY - _GLOBAL_OPTIONS.get(options.command, _EVERY)):
+        if hasattr(options, name):
+            command.error(f"--{name.replace('_', '-')} has no meaning for imagesdk {options.command}")
     return options
 
 
 def dispatch(options: argparse.Namespace) -> int:
     """Run the command that the options name."""
     module = import_module(f"imagesdk.cli.{options.command}")
-    code: int = module.run(options)
+    with log_records(options):
+        code: int = module.run(options)
     return code
 
 
-def build() -> argparse.ArgumentParser:
+def build() -> CommandParser:
     """Build the parser of all commands."""
-    shared = _shared()
-    parser = _Parser(
+    parser = CommandParser(
         prog="imagesdk",
         description="Generate, edit and vary images with the Images API.",
-        epilog=_EXAMPLES,
+        epilog=OVERVIEW,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[shared],
+        parents=[_shared(_EVERY)],
     )
     parser.add_argument("--version", action=_Version, help="print the version and exit")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _add_generate(commands.add_parser("generate", parents=[shared], help="generate images from a prompt"))
-    _add_edit(commands.add_parser("edit", parents=[shared], help="edit images with a prompt"))
-    _add_vary(commands.add_parser("vary", parents=[shared], help="make variations of an image"))
-    _add_batch(commands.add_parser("batch", parents=[shared], help="run the jobs of a file, or resume them"))
-    batches = commands.add_parser("batches", parents=[shared], help="list, watch, cancel or fetch batches")
-    _add_batches(batches, shared)
-    _add_log(commands.add_parser("log", parents=[shared], help="list the jobs of a batch and their states"))
-    _add_ledger(
-        commands.add_parser("ledger", parents=[shared], help="list the jobs of a ledger that processes share")
-    )
-    _add_cost(commands.add_parser("cost", parents=[shared], help="estimate the cost of images"))
-    _add_models(commands.add_parser("models", parents=[shared], help="show facts about the models"))
-    _add_serve(commands.add_parser("serve", parents=[shared], help="run the emulator until Ctrl-C"))
-    _add_demo(commands.add_parser("demo", parents=[shared], help="make the first images, without a key"))
+    each = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    parsers: dict[str, argparse.ArgumentParser] = {}
+    for name, (add_arguments, summary) in _COMMANDS.items():
+        command = each.add_parser(
+            name,
+            parents=[_shared(_GLOBAL_OPTIONS.get(name, _EVERY))],
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=f"examples:\n{EXAMPLES[name]}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        add_arguments(command)
+        parsers[name] = command
+    parser.commands = parsers
     return parser
 
 
-class _Parser(argparse.ArgumentParser):
+class CommandParser(argparse.ArgumentParser):
     """Parser that raises errors for :mod:`imagesdk.cli.exits` to print."""
 
+    commands: Mapping[str, argparse.ArgumentParser] = {}
+    """The parsers of the commands by name."""
+
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message, usage=self.format_usage())
+        """Raise a message about wrong usage, with a suggestion for a misspelt word."""
+        raise UsageError(with_suggestion(message), usage=self.format_usage())
 
 
 class _Version(argparse.Action):
@@ -123,15 +138,28 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _shared() -> _Parser:
-    """Return the options that may precede or follow the command."""
-    shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
+def _shared(names: Collection[str]) -> CommandParser:
+    """Return the global options of these names, which may precede or follow the command."""
+    shared = CommandParser(add_help=False, argument_default=argparse.SUPPRESS)
     group = shared.add_argument_group("global options")
-    add = group.add_mutually_exclusive_group().add_argument
-    add("--base-url", metavar="URL", help="base URL of the server (default: OPENAI_BASE_URL, or OpenAI)")
-    add("--emulator", action="store_true", help="use an emulator inside this process: no key, no cost")
-    group.add_argument("--json", action="store_true", help="print one JSON object instead of paths")
-    group.add_argument("-q", "--quiet", action="store_true", help="print only errors to stderr")
+    add = group.add_mutually_exclusive_group().add_argument if "emulator" in names else group.add_argument
+    if "base_url" in names:
+        add("--base-url", metavar="URL", help="base URL of the server (default: OPENAI_BASE_URL, or OpenAI)")
+    if "emulator" in names:
+        add("--emulator", action="store_true", help="use an emulator inside this process: no key, no cost")
+    add = group.add_argument
+    if "json" in names:
+        add("--json", action="store_true", help="print JSON instead of paths and tables")
+    if "quiet" in names:
+        add("-q", "--quiet", action="store_true", help="print only errors to stderr")
+    if "verbose" in names:
+        add(
+            "-v",
+            "--verbose",
+            action="count",
+            help="print the log to stderr: waits and retries; -vv every call",
+        )
+        add("--log-file", metavar="FILE", help="append the log of every call to FILE")
     return shared
 
 
@@ -169,6 +197,8 @@ def _add_image_options(parser: argparse.ArgumentParser, command: str) -> None:
     add("--force", action="store_true", help="replace FILE if it exists")
     add("--timeout", type=float, metavar="SECONDS", help="time limit of the whole command")
     add("--no-check", action="store_true", help="send the request even if it breaks the rules of the model")
+    add("--dry-run", action="store_true", help="print the request and a curl line; send nothing")
+    add("--preview", choices=PREVIEWS, default="auto", help=_PREVIEW)
     add("--shared", metavar="URL", help=_SHARED_STORE)
     add_options(parser, command)
 
@@ -204,7 +234,8 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     add_options(parser, "batch")
 
 
-def _add_batches(parser: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+def _add_batches(parser: argparse.ArgumentParser) -> None:
+    shared = _shared(_EVERY)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser(
         "list", parents=[shared], help="list the batches of the account, newest first"
@@ -318,3 +349,38 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("-o", "--out", default="imagesdk-demo", metavar="DIR", help=_DEMO_OUT)
     add("--force", action="store_true", help="replace files in another folder, too")
+    add("--preview", choices=PREVIEWS, default="auto", help="show one image in the terminal (default: auto)")
+
+
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--offline", action="store_true", help="send nothing: leave out the clock and the server"
+    )
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "action", choices=("show",), help="show: print each setting, its value and its origin"
+    )
+
+
+def _add_completion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
+
+
+_COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
+    "generate": (_add_generate, "generate images from a prompt"),
+    "edit": (_add_edit, "edit images with a prompt"),
+    "vary": (_add_vary, "make variations of an image"),
+    "batch": (_add_batch, "run the jobs of a file, or resume them"),
+    "batches": (_add_batches, "list, watch, cancel or fetch batches of the Batch API"),
+    "log": (_add_log, "list the jobs of a batch and their states"),
+    "ledger": (_add_ledger, "list the jobs of a ledger that processes share"),
+    "cost": (_add_cost, "estimate the cost of images"),
+    "models": (_add_models, "show facts about the models"),
+    "serve": (_add_serve, "run the emulator until Ctrl-C"),
+    "demo": (_add_demo, "make the first images, without a key"),
+    "doctor": (_add_doctor, "check key, server, limit, network and extras"),
+    "config": (_add_config, "show the settings and where they are set"),
+    "completion": (_add_completion, "print a completion script for a shell"),
+}

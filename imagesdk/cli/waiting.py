@@ -62,14 +62,26 @@ class WaitNotices:
 
     def __call__(self, event: Event) -> None:
         """Receive an event, on the thread of the event loop."""
-        from imagesdk.events import AttemptStarted, LimitWaiting, ResponseReceived, RetryScheduled
+        from imagesdk.events import (
+            AttemptStarted,
+            CallEnded,
+            LimitWaiting,
+            ResponseReceived,
+            RetryScheduled,
+        )
 
+        if not isinstance(
+            event, LimitWaiting | RetryScheduled | ResponseReceived | AttemptStarted | CallEnded
+        ):
+            return
         call = event.call_id
         if isinstance(event, LimitWaiting):
             self._texts[call] = f"waiting about {event.seconds:.0f} s for {event.reason}"
         elif isinstance(event, RetryScheduled) and event.reason == _LIMIT_ERROR:
             self._texts.setdefault(call, "waiting for the rate limit: the server refused the request (429)")
-        elif isinstance(event, ResponseReceived) and event.status_code != 429:
+        elif isinstance(event, CallEnded) or (
+            isinstance(event, ResponseReceived) and event.status_code != 429
+        ):
             self._end(call)
         elif isinstance(event, AttemptStarted):
             self._texts.pop(call, None)

@@ -52,9 +52,9 @@ class Refusal(Exception):  # noqa: N818 - a response of the server, not an error
         self.type = type
         self.param = param
         self.code = code
-        self.details = dict(details or {})
+        self.details: dict[str, object] = dict(details or {})
         """Further keys of the error object, such as ``moderation_details``."""
-        self.headers = dict(headers or {})
+        self.headers: dict[str, str] = dict(headers or {})
 
     def body(self) -> dict[str, object]:
         """Return the JSON body of the response."""

@@ -123,7 +123,7 @@ class BatchStore:
         self._expires = expires
         self._timers: set[threading.Timer] = set()
         self._drawings = drawings
-        self.allowance = Allowance(drawings)
+        self.allowance: Allowance = Allowance(drawings)
         self.webhooks: list[Webhook] = []
         """Webhooks that were sent, oldest first."""
         self._batches: dict[str, Batch] = {}

@@ -30,8 +30,8 @@ class ImageWindow:
         match = re.fullmatch(r"(\d+)/([1-9]\d*)?(s|min|h)", limit, re.ASCII)
         if match is None:
             raise ValueError(f"a limit reads like '50/min', '10/s', '500/h' or '50/10s', not {limit!r}")
-        self.limit = int(match[1])
-        self.seconds = int(match[2] or 1) * _UNITS[match[3]]
+        self.limit: int = int(match[1])
+        self.seconds: int = int(match[2] or 1) * _UNITS[match[3]]
         self._text = f"{match[2] or 1}{match[3]}"
         self._clock = clock
         self._granted: deque[tuple[float, int]] = deque()

@@ -60,7 +60,7 @@ class Emulator:
         ca_file: str | os.PathLike[str] | None = None,
         **options: Unpack[EmulatorOptions],
     ) -> None:
-        self.state = state if state is not None else EmulatorState()
+        self.state: EmulatorState = state if state is not None else EmulatorState()
         """Recorded requests, queued faults and more. A reset keeps the object."""
         self._requested_port = port
         self._ca_file = ca_file
@@ -145,7 +145,7 @@ class BackgroundServer:
         port: int = 0,
         ca_file: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.port = port
+        self.port: int = port
         """The port. 0 takes a free one at the start."""
         self._state = state if state is not None else EmulatorState()
         self._server = _Server(app, _tls(ca_file, "127.0.0.1"), self._state)
@@ -158,7 +158,7 @@ class BackgroundServer:
             RuntimeError: If the server does not start within 10 seconds.
         """
         listener = _bound("127.0.0.1", self.port)
-        self.port = listener.getsockname()[1]
+        self.port = int(listener.getsockname()[1])
         server = self._server
         self._thread = threading.Thread(
             target=lambda: server.run([listener]), name="imagesdk-emulator", daemon=True

@@ -112,7 +112,7 @@ class DataFolder:
     """Folder with the last snapshot: ``state.json``, and each file and image beside it under its name."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._saved = -1
 
     def load(self, state: EmulatorState) -> bool:

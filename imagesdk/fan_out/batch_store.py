@@ -60,17 +60,17 @@ class BatchStore:
             [value] = db.execute("SELECT value FROM facts WHERE name = ?", (_STARTED,)).fetchone()
             return float(value)
 
-        return await self.journal.transact(read)
+        return await self.journal.commits.run(read)
 
     async def finished(self) -> None:
         """Forget the first start: all jobs have their outcomes."""
         query = "DELETE FROM facts WHERE name = ?"
-        await self.journal.transact(lambda db: db.execute(query, (_STARTED,)).rowcount)
+        await self.journal.commits.run(lambda db: db.execute(query, (_STARTED,)).rowcount)
 
     async def ended_jobs(self) -> int:
         """Return the number of jobs that a run would not send again by itself."""
         query = "SELECT count(*) FROM jobs WHERE state NOT IN ('planned', 'failed', 'sending')"
-        return int(await self.journal.transact(lambda db: db.execute(query).fetchone()[0]))
+        return int(await self.journal.commits.run(lambda db: db.execute(query).fetchone()[0]))
 
     async def open_batches(self) -> list[StoredBatch]:
         """Return the batches that have not ended."""
@@ -78,7 +78,7 @@ class BatchStore:
             "SELECT intent, id, endpoint, model, input_file, lines, began FROM batches "
             "WHERE state <> 'ended' ORDER BY began"
         )
-        rows = await self.journal.transact(lambda db: db.execute(query).fetchall())
+        rows = await self.journal.commits.run(lambda db: db.execute(query).fetchall())
         return [StoredBatch(*row) for row in rows]
 
     async def begin(self, batch: StoredBatch, lines: Iterable[tuple[str, int, str | None]]) -> None:
@@ -99,12 +99,12 @@ class BatchStore:
                 write_sending(db, path, key, reserved, batch.began, batch.intent, line)
             db.execute("INSERT INTO batches VALUES (?, ?, 'submitting', ?, ?, ?, ?, ?)", row)
 
-        await self.journal.transact(write)
+        await self.journal.commits.run(write)
 
     async def created(self, intent: str, batch_id: str) -> None:
         """Record the id that the server has given to a batch."""
         query = "UPDATE batches SET id = ?, state = 'submitted' WHERE intent = ?"
-        await self.journal.transact(lambda db: db.execute(query, (batch_id, intent)).rowcount)
+        await self.journal.commits.run(lambda db: db.execute(query, (batch_id, intent)).rowcount)
 
     async def release(self, intent: str, lines: Iterable[int]) -> None:
         """Give jobs the states that they had before the batch, which has not begun them."""
@@ -113,7 +113,7 @@ class BatchStore:
             "WHERE batch = ? AND line = ? AND state = 'sending'"
         )
         pairs = [(intent, line) for line in lines]
-        await self.journal.transact(lambda db: db.executemany(query, pairs).rowcount)
+        await self.journal.commits.run(lambda db: db.executemany(query, pairs).rowcount)
 
     async def close(self, intent: str) -> None:
         """Record that a batch has ended, unless it has lines without an end."""
@@ -121,7 +121,7 @@ class BatchStore:
             "UPDATE batches SET state = 'ended' WHERE intent = ?1 "
             "AND NOT EXISTS (SELECT 1 FROM jobs WHERE batch = ?1 AND state = 'sending')"
         )
-        await self.journal.transact(lambda db: db.execute(query, (intent,)).rowcount)
+        await self.journal.commits.run(lambda db: db.execute(query, (intent,)).rowcount)
 
     async def line_of(self, key: str) -> tuple[int, Decimal | None] | None:
         """Return the line of a job in its batch, and the US dollars that are reserved for it."""
@@ -134,7 +134,7 @@ class BatchStore:
                 return None
             return int(row[0]), None if row[1] is None else dollars(path, key, (row[1],))
 
-        return await self.journal.transact(read)
+        return await self.journal.commits.run(read)
 
     async def record(self, intent: str, line: int) -> JobRecord | None:
         """Return the record of an open line, with the state that its job had before the batch."""
@@ -149,16 +149,16 @@ class BatchStore:
             record = record_of(db.execute(query, (row[0],)).fetchone(), path)
             return evolve(record, state=row[1])
 
-        return await self.journal.transact(read)
+        return await self.journal.commits.run(read)
 
     async def uploads(self) -> dict[str, str]:
         """Return the file ids of uploaded images by the SHA-256 of their content."""
         query = "SELECT sha256, file FROM uploads WHERE expires > ?"
         since = time() + _FRESH
-        return dict(await self.journal.transact(lambda db: db.execute(query, (since,)).fetchall()))
+        return dict(await self.journal.commits.run(lambda db: db.execute(query, (since,)).fetchall()))
 
     async def uploaded(self, sha256: str, file: str, life: float) -> None:
         """Record the file id of an uploaded image."""
         query = "INSERT OR REPLACE INTO uploads VALUES (?, ?, ?)"
         row = (sha256, file, time() + life)
-        await self.journal.transact(lambda db: db.execute(query, row).rowcount)
+        await self.journal.commits.run(lambda db: db.execute(query, row).rowcount)

@@ -64,7 +64,7 @@ class ClaimStore(JobStore):
     """Storage of the job of one call."""
 
     persistent = True
-    folder = Path(os.devnull)
+    folder: Path = Path(os.devnull)
     """No file is below this path, so claims have absolute paths."""
 
     def __init__(
@@ -78,7 +78,7 @@ class ClaimStore(JobStore):
         idempotency_key: str | None,
         extra: Mapping[str, Any],
     ) -> None:
-        self.held = False
+        self.held: bool = False
         """Whether this call is the owner of the claim, or may be."""
         self._ledger = ledger
         self._key = key or ""

@@ -67,23 +67,23 @@ class Journal(JobStore):
     persistent = True
 
     def __init__(self, path: Path, opened: Opened, *, writes: bool) -> None:
-        self.folder = path.parent
-        self.path = path
+        self.folder: Path = path.parent
+        self.path: Path = path
         self._writes = writes
         self._began: dict[str, float] = {}
         """Start of the latest attempt of each job in flight, in seconds since 1970."""
         verify = partial(check_name, path, opened)
-        self.transact = GroupCommit(opened.connection, writes, partial(broken, path), verify).run
-        """Runs work on the database in a transaction."""
+        self.commits: GroupCommit = GroupCommit(opened.connection, writes, partial(broken, path), verify)
+        """Transactions on the database."""
 
     async def claim(self, item: Item, content: str, images: int, model: str | None) -> JobRecord:
         """Return the record of a job. Create it if there is none."""
-        return await self.transact(lambda db: self._claim(db, item, content, images, model))
+        return await self.commits.run(lambda db: self._claim(db, item, content, images, model))
 
     async def sending(self, record: JobRecord, reserved: str | None) -> None:
         """Record that an attempt begins, and how many US dollars it may cost."""
         began = self._began[record.key] = time.time()
-        await self.transact(lambda db: write_sending(db, self.path, record.key, reserved, began))
+        await self.commits.run(lambda db: write_sending(db, self.path, record.key, reserved, began))
 
     async def not_sent(self, record: JobRecord) -> None:
         """Record that the latest attempt did no work: it was not sent, or was refused."""
@@ -92,7 +92,7 @@ class Journal(JobStore):
         )
         # The write of a cancelled attempt may be missing.
         attempt = (record.key, self._began.pop(record.key, None))
-        await self.transact(lambda db: db.execute(query, attempt).rowcount)
+        await self.commits.run(lambda db: db.execute(query, attempt).rowcount)
 
     async def received(self, record: JobRecord, response: ImagesResponse, files: Files) -> None:
         """Record a response whose files do not all have their final names yet."""
@@ -122,7 +122,7 @@ class Journal(JobStore):
     async def recover(self, folder: Path) -> None:
         """Put what earlier runs have received in place, then remove what they have left over. ``folder`` has the images."""
         owner = owner_of(self.path, folder)
-        found = await self.transact(lambda db: unfinished(db, self.path, folder, owner))
+        found = await self.commits.run(lambda db: unfinished(db, self.path, folder, owner))
         await run_blocking(put_in_place, found, folder, owner)
 
     async def sent_since(self, at: float) -> list[tuple[str | None, int, float]]:
@@ -131,7 +131,7 @@ class Journal(JobStore):
             "SELECT model, images, sent_at FROM jobs WHERE sent_at > ? AND process <> ? AND batch IS NULL "
             "AND typeof(sent_at) = 'real' AND typeof(images) = 'integer' AND (model IS NULL OR typeof(model) = 'text')"
         )  # a damaged row is an error when its job is read
-        return await self.transact(lambda db: db.execute(query, (at, _process())).fetchall())
+        return await self.commits.run(lambda db: db.execute(query, (at, _process())).fetchall())
 
     async def spent(self) -> Decimal:
         """Return the US dollars that the jobs have cost, or may have cost if their outcome is unknown."""
@@ -144,7 +144,7 @@ class Journal(JobStore):
                 (dollars(self.path, key, tuple(row)) for key, *row in db.execute(query)), start=Decimal(0)
             )
 
-        return await self.transact(total)
+        return await self.commits.run(total)
 
     async def _set(self, record: JobRecord, **columns: object) -> None:
         self._began.pop(record.key, None)
@@ -155,7 +155,7 @@ class Journal(JobStore):
             if not db.execute(query, (*columns.values(), record.key)).rowcount:
                 raise damaged(self.path, record.key, ValueError("it is gone"))
 
-        await self.transact(update)
+        await self.commits.run(update)
 
     def _claim(
         self, db: sqlite3.Connection, item: Item, content: str, images: int, model: str | None

@@ -71,7 +71,7 @@ class TakenNames:
     """
 
     def __init__(self, *checked: Path) -> None:
-        self.checked = set(checked)
+        self.checked: set[Path] = set(checked)
         self._lock = threading.Lock()
         self._names: set[Path] = set()
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from attrs import evolve
 
 from imagesdk.errors import DownloadError
+from imagesdk.events import RunEnded
 from imagesdk.fan_out.outcomes import Outcome, Progress
 from imagesdk.policies import RateLimit
 
@@ -90,3 +91,19 @@ def _seconds_left(counts: Progress, seconds: float, limit: RateLimit | None) -> 
         return as_before
     each = max(1.0, counts.images / ended_here)
     return max(as_before, left * each * limit.per / limit.images)
+
+
+def run_ended(run_id: str, progress: Progress, error: str | None) -> RunEnded:
+    """Return the event for a run that has ended."""
+    return RunEnded(
+        run_id=run_id,
+        seconds=progress.seconds,
+        done=progress.done,
+        refused=progress.refused,
+        failed=progress.failed,
+        unknown=progress.unknown,
+        missing=progress.missing,
+        images=progress.images,
+        cost=progress.cost,
+        error=error,
+    )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from imagesdk._media.output import OutputTemplate, check_writable, expand_output
 from imagesdk._runtime.notify import Notifier
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import ConfigurationError
+from imagesdk.events import RunStarted
 from imagesdk.fan_out.breaker import Breaker
 from imagesdk.fan_out.database import real_path
 from imagesdk.fan_out.dry_run import dry_run
@@ -29,6 +31,7 @@ from imagesdk.fan_out.lanes import check_lane
 from imagesdk.fan_out.options import RunOptions
 from imagesdk.fan_out.outcomes import DryRun, Jobs
 from imagesdk.fan_out.output_files import run_template
+from imagesdk.fan_out.progress import run_ended
 from imagesdk.fan_out.recovery import owner_of
 from imagesdk.fan_out.run import AsyncRun
 from imagesdk.fan_out.scheduler import Scheduler
@@ -78,7 +81,8 @@ class Runner:
             spending = SpendingLimit(budget, spent)
             breaker = Breaker(options.give_up_after, options.stop_on == "fatal")
             gate = Gate(breaker, changes)
-            worker = JobWorker(self.context, options, template, store, spending, gate, changes, owner)
+            run_id = secrets.token_hex(4)
+            worker = JobWorker(self.context, options, template, store, spending, gate, changes, owner, run_id)
             lane = None
             if isinstance(store, Journal) and options.lane != "live":
                 from imagesdk.fan_out.lane_setup import open_lane
@@ -92,7 +96,24 @@ class Runner:
                 bounded_memory=template is None,
                 max_failures=options.max_failures,
             )
+            stack.enter_context(self._observed(run_id, reader.total, scheduler))
             yield await stack.enter_async_context(_running(scheduler, lane))
+
+    @contextmanager
+    def _observed(self, run_id: str, total: int | None, scheduler: Scheduler) -> Generator[None]:
+        """Report the start and the end of the run to the observers."""
+        engine, error = self.context.engine, None
+        if not engine.is_observed:
+            yield
+            return
+        engine.observe(RunStarted(run_id, total))
+        try:
+            yield
+        except BaseException as raised:
+            error = type(raised).__name__ if isinstance(raised, Exception) else "Cancelled"
+            raise
+        finally:
+            engine.observe(run_ended(run_id, scheduler.progress(), error))
 
     async def dry_run(self, jobs: Jobs, *, defaults: Generate | None, options: RunOptions) -> DryRun:
         """Predict a run, without sending or writing anything."""

@@ -229,6 +229,7 @@ class Scheduler:
 
     def _end(self, outcome: Outcome) -> None:
         self._counter.ended(outcome, time.monotonic())
+        self._worker.observe_end(outcome)
         self._ready_outcomes.append(outcome)
         self._count_failure(outcome)
 

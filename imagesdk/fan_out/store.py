@@ -81,7 +81,7 @@ class JobStore:
 
     persistent = False
     """Whether records survive the process."""
-    folder = Path()
+    folder: Path = Path()
     """Folder that file paths in records are relative to."""
 
     async def claim(self, item: Item, content: str, images: int, model: str | None) -> JobRecord:

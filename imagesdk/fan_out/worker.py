@@ -50,6 +50,7 @@ from imagesdk.errors import (
     LimitWaitError,
     UnprocessableEntityError,
 )
+from imagesdk.events import JobEnded
 from imagesdk.fan_out.fingerprint import Hashes, digest, name_of
 from imagesdk.fan_out.gate import Gate, PausedError
 from imagesdk.fan_out.job_source import ODD_VALUES, Item, odd_value
@@ -99,6 +100,8 @@ class JobWorker:
     """Notified when a job has ended."""
     owner: str = ""
     """Name of the journal in temporary files; empty without a journal."""
+    run_id: str = ""
+    """Name of the run in events."""
     taken: TakenNames = field(
         init=False, default=Factory(lambda self: _taken_names(self.template), takes_self=True)
     )
@@ -133,6 +136,22 @@ class JobWorker:
         except (ImageSDKError, OSError) as error:  # before the job had a record
             return not_prepared(item, error)
 
+    def observe_end(self, outcome: Outcome) -> None:
+        """Report the outcome of a job to the observers."""
+        if self.context.engine.is_observed:
+            self.context.engine.observe(
+                JobEnded(
+                    run_id=self.run_id,
+                    job_id=outcome.id,
+                    place=outcome.place,
+                    status=outcome.status,
+                    attempts=outcome.attempts,
+                    resumed=outcome.resumed,
+                    cost=outcome.cost,
+                    error=None if outcome.error is None else type(outcome.error).__name__,
+                )
+            )
+
     def next_action(self, record: JobRecord, files: FileState | None) -> Action:
         """Decide what to do with a job."""
         return next_action(record, files, self.options.resume_policy(self.context.engine))
@@ -154,6 +173,7 @@ class JobWorker:
             on_granted=on_granted,
             delivery=self.options.delivery,
             owner=self.owner,
+            run_id=self.run_id,
             fsync=prepared.call.fsync or store.persistent,
         )
         names = self.names(item, record, fsync=call.fsync)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Expectation", "Finding", "ImageServer", "RequestRecord", "Verdict", "recorded"]
 
-pytest_plugins = ("imagesdk.testing.plugin",)
+pytest_plugins: tuple[str, ...] = ("imagesdk.testing.plugin",)
 
 _HOMES = {
     "Expectation": "imagesdk.testing.server",

@@ -48,10 +48,10 @@ class recorded:  # noqa: N801 - used like a function
         chosen = mode or os.environ.get("IMAGESDK_RECORD", "once")
         if chosen not in {"once", "never", "always"}:
             raise ValueError(f"mode is once, never or always, not {chosen!r}")
-        self.path = Path(path)
-        self.url = ""
+        self.path: Path = Path(path)
+        self.url: str = ""
         """Base URL for clients, inside the block."""
-        self.replays = chosen == "never" or (chosen == "once" and self.path.exists())
+        self.replays: bool = chosen == "never" or (chosen == "once" and self.path.exists())
         """Whether the file is replayed, so that nothing is sent."""
         self._upstream = upstream
         self._environment: dict[str, str | None] = {}

@@ -60,9 +60,9 @@ class ImageServer:
         emulator.reset(**cast("EmulatorOptions", {"limit": None, **chosen}))
         self.emulator = emulator
         """The emulator, with its whole state."""
-        self.key = f"sk-emulator-{next(_numbers)}"
+        self.key: str = f"sk-emulator-{next(_numbers)}"
         """API key of this test. Rate limits of clients belong to a key, so each test has a new one."""
-        self.limit = str(chosen.get("limit") or "none")
+        self.limit: str = str(chosen.get("limit") or "none")
         """Rate limit, such as ``5/min`` or ``none``."""
         self._expected: list[Expectation] = []
 

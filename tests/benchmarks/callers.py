@@ -111,6 +111,24 @@ def open_imagesdk_roomy(place: Place) -> AbstractAsyncContextManager[Caller]:
     return _imagesdk(place, rate_limit=RateLimit(1_000_000, scope="client"))
 
 
+@asynccontextmanager
+async def _imagesdk_instrumented(place: Place) -> AsyncGenerator[Caller, None]:
+    """Open imagesdk with telemetry, whose spans are batched and dropped, and whose metrics are summed."""
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+
+    from imagesdk import AsyncClient, telemetry
+
+    tracers, meters = TracerProvider(), MeterProvider([InMemoryMetricReader()])
+    tracers.add_span_processor(BatchSpanProcessor(SpanExporter()))
+    async with AsyncClient(base_url=place.base_url, api_key=KEY, rate_limit=None) as client:
+        yield _Imagesdk(telemetry.instrument(client, tracer_provider=tracers, meter_provider=meters))
+    tracers.shutdown()
+    meters.shutdown()
+
+
 def _imagesdk_plain(place: Place) -> AbstractAsyncContextManager[Caller]:
     sys.modules["pybase64"] = None  # type: ignore[assignment]  # the documented way to forbid an import
     return _imagesdk(place)
@@ -286,6 +304,7 @@ _OPENERS: dict[str, Opener] = {
     OURS: _imagesdk,
     f"{OURS}, blocking": _imagesdk_blocking,
     f"{OURS}, unbounded": _imagesdk_unbounded,
+    f"{OURS}, instrumented": _imagesdk_instrumented,
     f"{OURS} without pybase64": _imagesdk_plain,
     f"{OURS}, httpx": partial(_imagesdk_over, library="httpx", name="AsyncClient"),
     f"{OURS}, httpx2": partial(_imagesdk_over, library="httpx2", name="AsyncClient"),

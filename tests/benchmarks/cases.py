@@ -95,7 +95,17 @@ class Sample:
 
 
 _SCENARIOS = (
-    *("answers", "concurrency", "uploads", "streams", "overhead", "stacks", "startup", "cancellation"),
+    *(
+        "answers",
+        "concurrency",
+        "uploads",
+        "streams",
+        "overhead",
+        "telemetry",
+        "stacks",
+        "startup",
+        "cancellation",
+    ),
     *("deadlines", "limits", "line", "path", "batches"),
 )
 

@@ -43,35 +43,48 @@ def ratios(samples: Samples, contender: str, measure: str) -> list[float]:
     )
 
 
+_IN_CHART = ("cpu", "rss", "lag")
+_CHART_END = 1.5
+"""Longer bars end here, with their ratio in words."""
+
+
 def plot(cases: Sequence[AnyCase], samples: Mapping[str, Samples], path: Path) -> None:
+    """Draw the median ratios to the official client as bars, with a linear axis."""
+    found = {
+        case.title: {name: median(ratios(samples[case.name], "imagesdk", name) or [0]) for name in _IN_CHART}
+        for case in cases
+    }
+    draw({title: bars for title, bars in found.items() if any(bars.values())}, path)
+
+
+def draw(ratios_of: Mapping[str, Mapping[str, float]], path: Path) -> None:
+    """Draw one group of bars for each case. A ratio of 0 is left out."""
     import_module("matplotlib").use("Agg")
     pyplot: Any = import_module("matplotlib.pyplot")
-    panels = {
-        measure: {c.title: found for c in cases if (found := ratios(samples[c.name], "imagesdk", measure))}
-        for measure in MEASURES
-    }
-    panels = {measure: bars for measure, bars in panels.items() if bars}
-    everything = [ratio for bars in panels.values() for found in bars.values() for ratio in found]
-    heights = [len(bars) for bars in panels.values()]
-    size = (8, 1.2 * len(panels) + 0.28 * sum(heights))
-    figure, axes = pyplot.subplots(len(panels), 1, figsize=size, squeeze=False, height_ratios=heights)
-    for (measure, bars), (axis,) in zip(panels.items(), axes, strict=True):
-        middles = [median(found) for found in bars.values()]
-        reach = [
-            [abs(found[end] - middle) for middle, found in zip(middles, bars.values(), strict=True)]
-            for end in (0, -1)
-        ]
-        axis.errorbar(middles, list(bars), xerr=reach, fmt="o", color="#2a7f62", capsize=3)
-        for title, middle in zip(bars, middles, strict=True):
-            axis.annotate(f"{middle:.2g}x", (middle, title), (0, 5), textcoords="offset points", fontsize=7)
-        axis.axvline(1, color="black", linewidth=0.8)
-        axis.set_xscale("log")
-        axis.set_xlim(min(everything) / 2, max(1.0, *everything) * 2)
-        axis.invert_yaxis()
-        axis.tick_params(labelsize=8)
-        axis.set_title(f"{MEASURES[measure][0]}, imagesdk / openai", fontsize=10, loc="left")
+    colours: dict[str, str] = dict(zip(_IN_CHART, ("#2a7f62", "#d08c2e", "#4a6fa5"), strict=True))
+    figure, axis = pyplot.subplots(figsize=(9, 1 + 0.55 * len(ratios_of)))
+    for row, bars in enumerate(ratios_of.values()):
+        for place, (measure, ratio) in enumerate(bars.items()):
+            if not ratio:
+                continue
+            height = row + 0.26 * (place - 1)
+            label = MEASURES[measure][0] if row == 0 else None
+            axis.barh(height, min(ratio, _CHART_END), 0.24, color=colours[measure], label=label)
+            axis.annotate(
+                f"{ratio:.2g}",
+                (min(ratio, _CHART_END), height),
+                (2, -3),
+                textcoords="offset points",
+                fontsize=7,
+            )
+    axis.axvline(1, color="black", linewidth=0.8)
+    axis.set_xlim(0, _CHART_END + 0.1)
+    axis.set_yticks(range(len(ratios_of)), list(ratios_of), fontsize=8)
+    axis.invert_yaxis()
+    axis.set_title("imagesdk / openai (1.0: the same; shorter is better)", fontsize=10, loc="left")
+    axis.legend(fontsize=8, loc="upper right")
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=110)
 
 
 def _section(case: AnyCase, samples: Samples) -> str:

@@ -199,7 +199,7 @@ def test_every_remedy_with_its_own_wording_exists() -> None:
 
 PACKAGE = Path(imagesdk.__file__).parent
 OTHERS = re.compile(
-    r"(cli|emulator|_sync)/|(_calls/call_options|_engine/logs|_media/notebook|_protocol/(azure|bodies|error_bodies)"
+    r"(cli|emulator|testing|_sync)/|(_calls/call_options|_engine/logs|_media/(notebook|web_pages)|_protocol/(azure|bodies|error_bodies)"
     r"|_transport/user_client|fan_out/gallery|prepare|remedies|types)\.py"
 )
 """Modules whose texts do not reach the command line."""
@@ -241,7 +241,7 @@ def test_no_remedy_in_python_names_an_option_of_the_command_line() -> None:
 
 
 def test_no_text_of_the_library_names_an_option_of_the_command_line() -> None:
-    programs = tuple(str(PACKAGE / name) for name in ("cli", "emulator", "_sync/generator"))
+    programs = tuple(str(PACKAGE / name) for name in ("cli", "emulator", "testing", "_sync/generator"))
     paths = [path for path in PACKAGE.rglob("*.py") if not str(path).startswith(programs)]
     texts = [text for path in paths for text in messages(path)]
     assert [text for text in texts if _OPTION.search(text)] == []
@@ -249,7 +249,12 @@ def test_no_text_of_the_library_names_an_option_of_the_command_line() -> None:
 
 
 def test_no_text_of_the_command_line_names_a_keyword_argument_of_python() -> None:
-    modules = [path for path in (PACKAGE / "cli").glob("*.py") if path.name != "demo.py"]
+    others = {
+        "demo.py",
+        "preview.py",
+        "request_preview.py",
+    }  # code to copy, and the protocols of terminals and forms
+    modules = [path for path in (PACKAGE / "cli").glob("*.py") if path.name not in others]
     texts = [text for path in modules for text in messages(path)]
     assert [text for text in texts if _PYTHON.search(text)] == []
     assert len(texts) > 500

@@ -33,11 +33,11 @@ def _blank(text: str, *patterns: re.Pattern[str]) -> str:
 
 def _docstrings(text: str) -> Iterator[Prose]:
     """Yield the docstrings of modules, classes, functions and attributes: every string that is a statement."""
+    lines = text.splitlines(keepends=True)
     for node in ast.walk(ast.parse(text)):
         match node:
             case ast.Expr(value=ast.Constant(value=str()) as docstring):
-                segment = ast.get_source_segment(text, docstring)
-                assert segment is not None
+                segment = "".join(lines[docstring.lineno - 1 : docstring.end_lineno])
                 yield docstring.lineno, _blank(segment, FENCED, QUOTES)
             case _:
                 pass

@@ -28,7 +28,15 @@ from imagesdk import (
     RetryPolicy,
     StreamError,
 )
-from imagesdk.events import AttemptStarted, Event, LimitWaited, ResponseReceived, RetryScheduled
+from imagesdk.events import (
+    AttemptStarted,
+    CallEnded,
+    CallStarted,
+    Event,
+    LimitWaited,
+    ResponseReceived,
+    RetryScheduled,
+)
 from imagesdk.streams import StreamedImage
 from tests.support.small_images import answer, png, usage
 from tests.support.socket_servers import Conversation, OpenConnections, always, in_turn, says, serving
@@ -298,7 +306,7 @@ async def test_an_attempt_that_fails_before_its_first_image_is_retried(make_clie
     assert (response.attempts, response.maybe_billed_before) == (3, True)
     retried = [AttemptStarted, ResponseReceived, RetryScheduled]
     kinds = [type(each) for each in seen if not isinstance(each, LimitWaited)]  # as on a busy machine
-    assert kinds == [*retried, *retried, AttemptStarted, ResponseReceived]
+    assert kinds == [CallStarted, *retried, *retried, AttemptStarted, ResponseReceived, CallEnded]
 
 
 async def test_there_is_no_retry_after_the_first_image(make_client: MakeClient) -> None:

@@ -36,6 +36,7 @@ from imagesdk import (
     RetryPolicy,
     Source,
     Variation,
+    telemetry,
 )
 from imagesdk.events import Event, ResponseReceived, RetryScheduled
 from imagesdk.models import DALL_E_2, ModelProfile, lookup, nearest_size, register, retirement_notice
@@ -232,6 +233,9 @@ async def options_of_a_client() -> None:
         allow_insecure=True,
     )
     assert_type(client.base_url, str)
+    assert_type(telemetry.instrument(client), AsyncClient)
+    assert_type(telemetry.instrument(Client()), Client)
+    assert_type(telemetry.instrument(), telemetry.Telemetry)
     await client.aclose()
     AsyncClient(rate_limit=None, timeout=30.0, http_client=httpx.AsyncClient())
     AsyncClient(http_client=httpx2.AsyncClient())
