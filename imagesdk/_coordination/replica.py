@@ -25,7 +25,7 @@ from imagesdk.policies import RateLimit
 
 _logger = logging.getLogger("imagesdk")
 
-HEARTBEAT_SECONDS = 2.0
+HEARTBEAT_SECONDS = 2.8
 """Distance of the signs of life of an owner that waits for capacity or takes it."""
 SUCCESSOR_SECONDS = 0.25
 """How much later each next owner in the queue grants, if those before it do not."""
