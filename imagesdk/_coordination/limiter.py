@@ -10,6 +10,7 @@ import hashlib
 import logging
 import math
 import os
+import random
 import threading
 import time
 from collections import OrderedDict
@@ -37,7 +38,7 @@ FIRST_CONTACT_SECONDS = 10.0
 """How long calls wait for a store that was never reached."""
 LAZY_SECONDS = 1.0
 """How long a change may be kept back that nobody waits for."""
-LAZY_WINDOWS = 1 / 20, 1 / 5
+LAZY_WINDOWS = 1 / 10, 1 / 5
 """The same in windows, for few processes and for many."""
 LAZY_SECONDS_OF_OWNER = 0.02
 """How much longer it is for each process."""
@@ -210,6 +211,7 @@ class CoordinatedLimiter:
         if lazily:
             few, most = (self.limit.per * part for part in LAZY_WINDOWS)
             delay = min(LAZY_SECONDS, max(few, min(most, LAZY_SECONDS_OF_OWNER * self._replica.owners)))
+            delay *= random.uniform(0.5, 1.0)  # noqa: S311 - so that processes do not write at one time
         self._permits.change(permit, now + delay, apply)
         self._replica.step_by(now + delay)
 

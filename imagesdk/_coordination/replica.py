@@ -25,7 +25,7 @@ from imagesdk.policies import RateLimit
 
 _logger = logging.getLogger("imagesdk")
 
-HEARTBEAT_SECONDS = 2.0
+HEARTBEAT_SECONDS = 2.8
 """Distance of the signs of life of an owner that waits for capacity or takes it."""
 SUCCESSOR_SECONDS = 0.25
 """How much later each next owner in the queue grants, if those before it do not."""
@@ -33,6 +33,8 @@ MAX_SUCCESSORS = 8
 """Owners that do so at different times."""
 LEAD_HORIZONS = 1 / 2
 """How long before a grant it is written, in horizons: so its owner knows it in time."""
+REST_SECONDS = 0.05
+"""Time until an owner looks again at a grant that was due and not possible."""
 LEAST_DELAY = 0.002
 """Shortest time until something is looked at again."""
 RETRY_SECONDS = (0.01, 0.5)
@@ -102,6 +104,7 @@ class Replica:
         self._done = 0  # changes of this process that the store had
         self._seen: dict[str, float] = {}
         self._contact_at = -math.inf
+        self._rest_until = -math.inf
         self._failures = 0
         self._step_at = math.inf
         self._step_lock = threading.Lock()
@@ -175,6 +178,8 @@ class Replica:
                 added = shared.admit(self._me, self._permits.hidden(), scene.standing)
             shared.remove_dead(scene.standing)
             granted = shared.grant_ready(scene.standing)
+            if not granted:
+                self._rest_until = scene.local_now + REST_SECONDS
             shared.changed_at = max(shared.changed_at, scene.standing.now)
             everybody = (shared.limit, shared.pause_ends) != before
             if self._swap(shared, self._to_notify(shared, scene, granted, everybody=everybody)):
@@ -400,8 +405,10 @@ class Replica:
             return math.inf
         at = self._permits.clock.local(shared.next_at)
         if rank:
-            return at + SUCCESSOR_SECONDS * min(rank, MAX_SUCCESSORS)
-        return at - LEAD_HORIZONS * shared.horizon
+            at += SUCCESSOR_SECONDS * min(rank, MAX_SUCCESSORS)
+        else:
+            at -= LEAD_HORIZONS * shared.horizon
+        return at if at > self._contact_at else max(at, self._rest_until)
 
     def _standing(self, local_now: float) -> Standing:
         return Standing(self._me, self._permits.clock.earliest(local_now), self._seen)

@@ -36,9 +36,9 @@ FORMAT: Final = 1
 """Version of the document."""
 LEASE_SECONDS = 10.0
 """Time without a sign of life after which an owner is dead."""
-SILENCE_SECONDS = 5.0
+SILENCE_SECONDS = 6.0
 """Time without a sign of life after which an owner is granted nothing."""
-SETTLE_SECONDS = 2.5
+SETTLE_SECONDS = 3.4
 """Time without grants after a loss, longer than the distance of two signs of life."""
 HORIZON_SECONDS = 0.05
 """How far ahead a ticket may be granted."""
