@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 from imagesdk._calls.build import ClientContext, build_call
 from imagesdk._calls.call_options import deadline_of, timeouts_of
 from imagesdk._calls.context import NotEntered
+from imagesdk._calls.file_names import upload
 from imagesdk._calls.finish import fetch, finish
 from imagesdk._engine.sink import ImageSink
 from imagesdk._media.atomic import write_file
-from imagesdk._media.output import image_path
+from imagesdk._media.output import OutputPath, image_path
 from imagesdk._media.sniff import HEAD_SIZE, extension, sniff
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.jobs import (
@@ -321,10 +322,10 @@ class AsyncImages:
         Args:
             jobs: Jobs, prompts and :class:`Labelled` jobs, in any iterable. Jobs are read lazily. An iterator that may
                 block is read in a thread.
-            out: A folder, or a template with ``{job}``, ``{id}`` or ``{slug}``. Without ``out`` images stay in memory,
-                and the run pauses while 16 outcomes are unread.
-            journal: The file that records the jobs. ``True``: ``journal.db`` in the folder of ``out``. ``False`` or
-                ``None``: no journal.
+            out: A folder, a URL of one such as ``s3://bucket/folder/``, or a template with ``{job}``, ``{id}`` or
+                ``{slug}``. Without ``out`` images stay in memory, and the run pauses while 16 outcomes are unread.
+            journal: The local file that records the jobs. ``True``: ``journal.db`` in the folder of ``out``, which must
+                be local then. ``False`` or ``None``: no journal.
             defaults: Parameters for jobs that are only prompts. Its own prompt is not used.
             concurrency: Maximum number of jobs in flight. ``None``: as many as the rate limit allows.
             delivery: ``"at_most_once"``: the run never repeats an attempt that may have been billed.
@@ -417,7 +418,8 @@ class AsyncImages:
 
         Args:
             image: An image of a response, or a URL.
-            to: The file to write: a path, a folder, or a template with ``{index}`` and ``{ext}``. Default: no file.
+            to: The file to write: a path, a folder, a URL such as ``s3://bucket/folder/``, or a template with ``{index}``
+                and ``{ext}``. Default: no file.
             timeout: Seconds for the whole download, or :class:`Timeouts`. Default: that of the client.
 
         Raises:
@@ -427,7 +429,7 @@ class AsyncImages:
         """
         index = 0 if isinstance(image, str) else image.index
         if to is not None:
-            await run_blocking(image_path, "to", to, index, "png")
+            await run_blocking(_check_place_of, to, index)
         url = image if isinstance(image, str) else image.url
         if not isinstance(image, str) and (image.loaded or url is None):
             data = await run_blocking(lambda: image.bytes)
@@ -438,7 +440,11 @@ class AsyncImages:
             received = await fetch(self._context.downloader, url, ImageSink(None), timeouts, deadline)
             data = received.data or b""
         if to is not None:
-            await run_blocking(_write, data, to, index)
+            place = await run_blocking(_place_of, data, to, index)
+            if isinstance(place, Path):
+                await run_blocking(write_file, place, data)
+            else:
+                await upload(data, place, replace=True)
         return data
 
 
@@ -447,9 +453,17 @@ def _parameters(arguments: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if name not in {"self", "options"}}
 
 
-def _write(data: bytes, to: str | os.PathLike[str], index: int) -> Path:
+def _check_place_of(to: str | os.PathLike[str], index: int) -> None:
+    place = image_path("to", to, index, "png")
+    if not isinstance(place, Path):
+        from imagesdk._media.remote_files import open_file_system
+
+        open_file_system(place)  # raises if a package is missing
+
+
+def _place_of(data: bytes, to: str | os.PathLike[str], index: int) -> OutputPath:
     facts = sniff(data[:HEAD_SIZE])
-    return write_file(image_path("to", to, index, extension(facts.media_type)), data)
+    return image_path("to", to, index, extension(facts.media_type))
 
 
 AsyncImages.__module__ = "imagesdk"

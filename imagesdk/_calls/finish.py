@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 
 import anyio
 import attrs
@@ -16,6 +17,7 @@ from imagesdk._calls.file_names import OutputNames
 from imagesdk._engine.call import Call, Result
 from imagesdk._engine.download import Downloader
 from imagesdk._engine.sink import ImageSink, ReceivedImage, discard
+from imagesdk._media.output import OutputPath
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.responses import ParsedResponse
 from imagesdk.errors import DownloadError, excerpt
@@ -102,18 +104,22 @@ async def place_images(
     images: list[Image] = []
     problem: OSError | None = None
     try:
-        with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=names is None or not names.is_remote):
             for image in response.data:
                 received = _received(result, image.index)
-                path = image.path
+                placed = image
                 if received is not None and received.temporary is not None and names is not None:
                     try:
-                        path = await names.move_into_place(image.index, received)
+                        placed = at(image, await names.move_into_place(image.index, received))
                     except OSError as error:
                         if problem is not None:
                             problem.add_note(str(error))
                         problem = problem or error
-                images.append(attrs.evolve(image, path=path))
+                images.append(placed)
+    except anyio.get_cancelled_exc_class():
+        if names is not None and names.is_recorded:  # the next run uploads them
+            result.sink.images.clear()
+        raise
     finally:
         await discard(result.sink)
     if problem is not None:
@@ -129,17 +135,25 @@ async def fetch_missing(
     for position, image in enumerate(images):
         if image.loaded or image.url is None:
             continue
-        sink = ImageSink(names.template.folder if names else None, fsync=call.fsync, owner=call.owner)
+        sink = ImageSink(
+            names.template.temporary_folder if names else None, fsync=call.fsync, owner=call.owner
+        )
         try:
             received = await fetch(downloader, image.url, sink, call.timeouts, call.deadline)
-            path = await names.move_into_place(image.index, received) if names else None
+            place = await names.move_into_place(image.index, received) if names else None
         except DownloadError as error:
             error.response = attrs.evolve(response, data=tuple(images))
             raise
         finally:
             await discard(sink)
-        images[position] = attrs.evolve(with_facts(image, received), path=path, data=received.data)
+        fetched = attrs.evolve(with_facts(image, received), data=received.data)
+        images[position] = fetched if place is None else at(fetched, place)
     return attrs.evolve(response, data=tuple(images))
+
+
+def at(image: Image, place: OutputPath) -> Image:
+    """Return an image that is in a file."""
+    return attrs.evolve(image, path=place) if isinstance(place, Path) else attrs.evolve(image, remote=place)
 
 
 def with_facts(image: Image, received: ReceivedImage) -> Image:

@@ -100,8 +100,10 @@ def _error(record: JobRecord, options: Namespace) -> dict[str, Any] | None:
 
 
 def _paths(record: JobRecord, folder: Path) -> list[str]:
+    from imagesdk.fan_out.serialization import place_of
+
     images = (record.response or {}).get("images", [])
-    return [str(folder / image["file"]["path"]) for image in images if "file" in image]
+    return [str(place_of(image["file"], folder)) for image in images if "file" in image]
 
 
 def _facts(record: JobRecord, folder: Path, options: Namespace) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from imagesdk._media.atomic import create_temporary, move_into_place
 from imagesdk.fan_out.journal import read_records
+from imagesdk.fan_out.serialization import place_of
 from imagesdk.fan_out.store import JobRecord
 
 __all__ = ["write_gallery"]
@@ -103,8 +104,12 @@ def _cards(job: JobRecord, folder: Path, beside: Path) -> Iterator[str]:
     for image in images:
         state, thumbnail = job.state, ""
         if "file" in image and state == "done":
-            source = escape(_address(folder / image["file"]["path"], beside))
-            thumbnail = f'<a href="{source}"><img src="{source}" loading="lazy" alt=""></a>'
+            place = place_of(image["file"], folder)
+            if isinstance(place, Path):
+                source = escape(_address(place, beside))
+                thumbnail = f'<a href="{source}"><img src="{source}" loading="lazy" alt=""></a>'
+            else:
+                thumbnail = f"<div>{escape(place.url)}</div>"
         prompt = escape(str(job.params.get("prompt", job.kind)))
         facts = [f"{name} {value}" for name, value in job.params.items() if name != "prompt"]
         facts += [f"${job.cost}"] if job.cost else []

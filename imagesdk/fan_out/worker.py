@@ -142,7 +142,7 @@ class JobWorker:
         )
         names = None
         if self.template is not None:
-            names = names_for(item, record.id, self.template, self.taken, fsync=call.fsync)
+            names = names_for(item, record.id, self.template, self.taken, fsync=call.fsync, owner=self.owner)
         return _JobRun(self, item, evolve(prepared, call=call), record, names)
 
 
@@ -313,7 +313,7 @@ class _JobRun:
             with anyio.CancelScope(shield=True):
                 files = await self.reserve_names(result)
                 fatal = await self.record_received(response, files)
-                response = await place_images(response, result, self.names)
+            response = await place_images(response, result, self.names)
             cost = response.cost
             response, files = await self.fetch(response, [])
             if fatal is None:
@@ -335,7 +335,7 @@ class _JobRun:
             await store.received(self.record, response, files)
         except JournalError as problem:
             if self.worker.template is not None:
-                await store.set_aside(self.record, response, files, self.worker.template.folder)
+                await store.set_aside(self.record, response, files, self.worker.template.temporary_folder)
             return problem
         return None
 
