@@ -337,8 +337,8 @@ def _is_same(fs: Any, name: str, info: dict[str, Any], hashes: _Hashes) -> bool:
 
 def _tags(info: dict[str, Any]) -> set[str]:
     """Return the hashes that a file system has of a file."""
-    settings = info.get("content_settings") or {}
-    found = [info.get("ETag"), info.get("md5Hash"), info.get("content_md5"), settings.get("content_md5")]
+    settings: dict[str, Any] = info.get("content_settings") or {}
+    found: list[object] = [info.get("ETag"), info.get("md5Hash"), info.get("content_md5"), settings.get("content_md5")]
     return set(filter(None, map(_hexadecimal, found)))
 
 

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from imagesdk._media.source_text import refused
 
-_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)(?:::[^/]*)?://(.*)", re.DOTALL)
 """A scheme of one letter is a drive of Windows."""
 _WORN: Final = re.compile(r"(?:s3a?|gc?s|abfss?|az|adl|oci|oss|hdfs|sftp|ssh|ftp|smb|memory):/[^/]")
 """A URL after a ``Path`` has removed a slash."""
