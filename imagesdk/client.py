@@ -74,6 +74,7 @@ class AsyncClient:
         default_headers: Headers of every request to the server, but not of downloads.
         trusted_result_hosts: Host names whose result URLs are fetched even over plain http and from private addresses.
         allow_insecure: Whether a key may be sent over plain http to another machine.
+        shared: The URL of the store that processes share, such as ``"sqlite:///ledger.db"``. Default: ``IMAGESDK_SHARED``.
 
     Raises:
         ConfigurationError: If a key is needed and missing, if it would be sent over plain http, if the base URL cannot
@@ -99,6 +100,7 @@ class AsyncClient:
         default_headers: Mapping[str, str] | None = None,
         trusted_result_hosts: Sequence[str] = (),
         allow_insecure: bool = False,
+        shared: str | None = None,
         **unknown: Never,
     ) -> None:
         try:
@@ -108,6 +110,8 @@ class AsyncClient:
             del api_key  # tracebacks may show the values of variables
         for name, text in (("base_url", base_url), ("organization", organization), ("project", project)):
             require_str(name, text)
+        require_str("shared", shared)
+        self._shared = shared or os.environ.get("IMAGESDK_SHARED") or None
         host = Host.parse(base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_BASE_URL)
         if host.needs_key and not key:
             remedies = Remedy.SET_KEY, Remedy.TRY_EMULATOR
@@ -205,6 +209,7 @@ class AsyncClient:
         if not key:
             raise ConfigurationError(f"{host.base_url} needs a key.", remedies=(Remedy.SET_AZURE_KEY,))
         client = cls.__new__(cls)
+        client._shared = os.environ.get("IMAGESDK_SHARED") or None  # noqa: SLF001 - our own
         client._set_up(host, key, {}, http_client, options, allow_insecure=allow_insecure)  # noqa: SLF001 - our own
         return client
 
@@ -246,7 +251,7 @@ class AsyncClient:
         self._use(Engine(shared, _engine_config(settings)), downloader, settings, owner=True)
 
     def _use(self, engine: Engine, downloader: Downloader, settings: ClientSettings, *, owner: bool) -> None:
-        self._context = ClientContext(engine, downloader, settings.call_defaults)
+        self._context = ClientContext(engine, downloader, settings.call_defaults, self._shared)
         self._settings = settings
         self._owner = owner
         self._images = AsyncImages(self._context)
@@ -303,6 +308,7 @@ class AsyncClient:
                 remedies=remedies,
             )
         view = type(self).__new__(type(self))
+        view._shared = self._shared  # noqa: SLF001 - our own
         settings = self._settings.with_options(changes)
         engine = self._context.engine.with_config(_engine_config(settings))
         downloader = self._context.downloader.with_options(

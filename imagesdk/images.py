@@ -47,7 +47,7 @@ from imagesdk.types import Image, ImagesResponse, Source
 
 if TYPE_CHECKING:  # the modules of runs are loaded with the first run
     from imagesdk.fan_out.options import StopOn
-    from imagesdk.fan_out.outcomes import DryRun, Jobs
+    from imagesdk.fan_out.outcomes import DryRun, Jobs, Outcome
     from imagesdk.fan_out.run import AsyncRun
     from imagesdk.fan_out.spending import UnknownPrice
 
@@ -370,6 +370,43 @@ class AsyncImages:
             give_up_after=give_up_after,
         )
         return NotEntered(Runner(self._context).run(jobs, defaults=defaults, options=run_options), "fan_out")
+
+    async def once(
+        self,
+        job: Job | str,
+        *,
+        key: str | None = None,
+        retry_unknown: bool = False,
+        **options: Unpack[CallOptions],
+    ) -> Outcome:
+        """Send a job that no other process sends: the first call with its key does, and all others get its outcome.
+
+        The client needs a store that the processes share (``shared=``). A finished job is never sent again. A job that was
+        under way when its process died is reported as ``unknown``, and sent again only with ``retry_unknown=True``. A call
+        waits while another one works on the job.
+
+        Example:
+            ```python
+            async with AsyncClient(shared="sqlite:///covers/ledger.db") as client:
+                outcome = await client.images.once(Generate("a white siamese cat"), out="covers/")
+            ```
+
+        Args:
+            job: The job, or a prompt.
+            key: The identity of the job: one line of at most 200 characters. Default: the content of the job.
+            retry_unknown: Whether to send the job again if its outcome is unknown, or if it is done and a file of it is
+                gone. The idempotency key stays the same.
+            options: As of :meth:`send`. Files are named ``{id}-{index}.{ext}`` where ``out=`` is a folder, and replace no
+                other file. An attempt that may have been billed is not repeated.
+
+        Raises:
+            ConfigurationError: If the client has no ``shared=``, or its store cannot be used.
+            InvalidRequestError: If an option is not valid.
+            CoordinationError: If the store cannot be reached before the job is sent. Nothing was sent.
+        """
+        from imagesdk.fan_out.once import once
+
+        return await once(self._context, job, key=key, retry_unknown=retry_unknown, options=options)
 
     async def dry_run(
         self,

@@ -39,6 +39,8 @@ class ClientContext:
     engine: Engine
     downloader: Downloader
     defaults: CallDefaults
+    shared: str | None = None
+    """URL of the store that processes share."""
     host: Host = field(init=False, default=Factory(lambda self: self.engine.host, takes_self=True))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from attrs import frozen
@@ -26,6 +26,16 @@ class Reply:
     """The store's clock, in seconds."""
 
 
+@frozen
+class Page:
+    """Part of a scan."""
+
+    documents: Sequence[tuple[str, Reply]]
+    """Keys and documents."""
+    after: str
+    """Where the next page begins; empty after the last one."""
+
+
 class DocumentStore(Protocol):
     """Documents by key. All methods block, may be called from one thread at a time, and raise ``StoreUnavailable``."""
 
@@ -40,6 +50,14 @@ class DocumentStore(Protocol):
         self, key: str, expected: str, version: str, document: str, *, notify: Collection[str], keep: float
     ) -> Reply:
         """Replace the document if its version is ``expected``, keep it for so many seconds, and notify owners."""
+        ...
+
+    def scan(self, prefix: str, after: str) -> Page:
+        """Return some of the documents whose keys begin with ``prefix``; ``after`` is empty, or that of the page before."""
+        ...
+
+    def delete(self, key: str, version: str) -> bool:
+        """Delete the document if it has this version. Return whether it had."""
         ...
 
     def listen(self, owner: str, on_notice: Callable[[], None]) -> None:

@@ -20,7 +20,7 @@ from imagesdk._sync.lease import Lease, lease
 from imagesdk._transport.httpx_compat import HTTPClient
 from imagesdk.client import AsyncClient
 from imagesdk.events import Observer
-from imagesdk.fan_out.outcomes import Notice, Outcome, Progress
+from imagesdk.fan_out.outcomes import Notice, Progress
 from imagesdk.fan_out.run import AsyncRun
 from imagesdk.files import AsyncFiles
 from imagesdk.images import AsyncImages
@@ -55,7 +55,7 @@ from imagesdk.types import FileId, FileObject, Image, ImagesResponse, RawRespons
 
 if TYPE_CHECKING:
     from imagesdk.fan_out.options import StopOn
-    from imagesdk.fan_out.outcomes import DryRun, Jobs
+    from imagesdk.fan_out.outcomes import DryRun, Jobs, Outcome
     from imagesdk.fan_out.spending import UnknownPrice
     from imagesdk.reports import ProvenanceCheck, ServedModel
 
@@ -93,6 +93,7 @@ class Client:
         default_headers: Headers of every request to the server, but not of downloads.
         trusted_result_hosts: Host names whose result URLs are fetched even over plain http and from private addresses.
         allow_insecure: Whether a key may be sent over plain http to another machine.
+        shared: The URL of the store that processes share, such as ``"sqlite:///ledger.db"``. Default: ``IMAGESDK_SHARED``.
 
     Raises:
         ConfigurationError: If a key is needed and missing, if it would be sent over plain http, if the base URL cannot
@@ -120,6 +121,7 @@ class Client:
         default_headers: Mapping[str, str] | None = None,
         trusted_result_hosts: Sequence[str] = (),
         allow_insecure: bool = False,
+        shared: str | None = None,
         **unknown: Never,
     ) -> None:
         handle = lease(
@@ -139,6 +141,7 @@ class Client:
             default_headers=default_headers,
             trusted_result_hosts=trusted_result_hosts,
             allow_insecure=allow_insecure,
+            shared=shared,
             **unknown,
         )
         self._bind(handle)
@@ -723,6 +726,41 @@ class Images:
             max_failures=max_failures,
             give_up_after=give_up_after,
         )
+
+    def once(
+        self,
+        job: Job | str,
+        *,
+        key: str | None = None,
+        retry_unknown: bool = False,
+        **options: Unpack[CallOptions],
+    ) -> Outcome:
+        """Send a job that no other process sends: the first call with its key does, and all others get its outcome.
+
+        The client needs a store that the processes share (``shared=``). A finished job is never sent again. A job that was
+        under way when its process died is reported as ``unknown``, and sent again only with ``retry_unknown=True``. A call
+        waits while another one works on the job.
+
+        Example:
+            ```python
+            with Client(shared="sqlite:///covers/ledger.db") as client:
+                outcome = client.images.once(Generate("a white siamese cat"), out="covers/")
+            ```
+
+        Args:
+            job: The job, or a prompt.
+            key: The identity of the job: one line of at most 200 characters. Default: the content of the job.
+            retry_unknown: Whether to send the job again if its outcome is unknown, or if it is done and a file of it is
+                gone. The idempotency key stays the same.
+            options: As of :meth:`send`. Files are named ``{id}-{index}.{ext}`` where ``out=`` is a folder, and replace no
+                other file. An attempt that may have been billed is not repeated.
+
+        Raises:
+            ConfigurationError: If the client has no ``shared=``, or its store cannot be used.
+            InvalidRequestError: If an option is not valid.
+            CoordinationError: If the store cannot be reached before the job is sent. Nothing was sent.
+        """
+        return self._handle.call(AsyncImages.once, job, key=key, retry_unknown=retry_unknown, **options)
 
     def dry_run(
         self,

@@ -90,3 +90,31 @@ class Gate:
             _logger.warning("the server answers again, and the run continues")
         if was_paused or reason is not None:
             self.changes.notify()
+
+
+class OpenGate(Gate):
+    """Gate of a single job, which never pauses."""
+
+    def __init__(self) -> None:
+        super().__init__(Breaker(None, stop_on_fatal=False), Notifier())
+
+    async def enter(self, job: int) -> bool:
+        """Let the job in."""
+        return True
+
+    def check(self, job: int) -> None:
+        """Let every attempt start."""
+
+    def leave(self, job: int) -> None:
+        """Do nothing."""
+
+    def succeeded(self, job: int) -> None:
+        """Do nothing."""
+
+    def failed(self, job: int, failure: Failure) -> bool:
+        """Leave retries to the engine."""
+        return True
+
+    def gave_up(self, error: APIError) -> bool:
+        """Do nothing: there is no pause."""
+        return False

@@ -141,8 +141,13 @@ def odd_value(error: Exception) -> InvalidRequestError:
     return InvalidRequestError(summary)
 
 
+def is_label(label: object) -> bool:
+    """Return whether a value can name a job."""
+    return isinstance(label, str) and 0 < len(label) <= _LONGEST_ID and label.isprintable()
+
+
 def check_label(label: Any) -> None:
     """Raise ``InvalidRequestError`` if the label of a job is empty, too long, or has more than one line."""
-    if not isinstance(label, str) or not 0 < len(label) <= _LONGEST_ID or not label.isprintable():
+    if not is_label(label):
         allowed = f"one line of 1 to {_LONGEST_ID} printable characters"
         raise InvalidRequestError.for_parameter("id", label, allowed=allowed)

@@ -22,9 +22,8 @@ from attrs import define
 
 from imagesdk._protocol.retry import Failure
 from imagesdk._transport.exchange import RELEASE_LIMIT
-from imagesdk.errors import JournalError
 from imagesdk.fan_out.spending import Reservation, SpendingLimit
-from imagesdk.fan_out.store import JobRecord, JobStore
+from imagesdk.fan_out.store import STORE_ERRORS, JobRecord, JobStore
 
 
 @define(eq=False)
@@ -68,7 +67,7 @@ class JobLedger:
         try:
             await self.store.sending(self.record, str(self.amount) if self.amount else None)
         except BaseException:
-            with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(JournalError):
+            with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(*STORE_ERRORS):
                 await self.store.not_sent(self.record)  # a cancelled write may have been committed
             raise
         self.count += 1

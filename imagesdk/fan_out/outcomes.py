@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from attrs import field, frozen
 
+from imagesdk.errors import ImageSDKError
 from imagesdk.jobs import Edit, Generate, Job
 from imagesdk.policies import RateLimit
 from imagesdk.remedies import Remedy, worded
@@ -65,9 +66,11 @@ class Outcome:
     attempts: int = 0
     """Number of attempts in this run; 0 if the job was not sent."""
     resumed: bool = False
-    """Whether the outcome is that of an earlier run, from the journal."""
+    """Whether the outcome is that of an earlier run, from the journal, or of another call, from the ledger."""
     acknowledged: bool = False
     """Whether ``imagesdk log --ack`` lets the job rest: it was refused or has failed, and is not sent again."""
+    unrecorded: ImageSDKError | None = None
+    """Why the ledger of ``client.images.once`` has not recorded this outcome; ``None`` if it has."""
 
     @property
     def prompt(self) -> str | None:

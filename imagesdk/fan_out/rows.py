@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -96,7 +97,7 @@ def _checked(row: tuple[Any, ...], folder: Path) -> JobRecord:
     if failure is None and state == "refused":
         raise ValueError("it has no error")
     if response is not None:
-        _check_answer(response, folder)
+        check_answer(response, folder)
     if failure is not None:
         str(error_of(failure))
     name = label or name_of(content, occurrence)
@@ -104,7 +105,8 @@ def _checked(row: tuple[Any, ...], folder: Path) -> JobRecord:
     return JobRecord(*stored, kind, images, model, sent_at, bool(acknowledged))
 
 
-def _check_answer(answer: dict[str, Any], folder: Path) -> None:
+def check_answer(answer: Mapping[str, Any], folder: Path) -> None:
+    """Raise one of :data:`DAMAGE` if a value of a stored response is damaged."""
     for image in answer["images"]:
         _require("index", image["index"], int)
         for name in _IMAGE_TEXTS:

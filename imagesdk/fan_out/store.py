@@ -24,6 +24,7 @@ from typing import Any, Literal, TypeAlias
 
 from attrs import field, frozen
 
+from imagesdk.errors import CoordinationError, JournalError
 from imagesdk.fan_out.fingerprint import Hashes, digest, name_of
 from imagesdk.fan_out.job_source import Item
 from imagesdk.fan_out.output_files import WrittenFile
@@ -35,6 +36,8 @@ State: TypeAlias = Literal["planned", "sending", "received", "done", "refused", 
 The last four are final, as in :data:`~imagesdk.fan_out.outcomes.Status`.
 """
 Files: TypeAlias = Sequence[WrittenFile]
+STORE_ERRORS = (JournalError, CoordinationError)
+"""Errors of a journal, and of a ledger that processes share."""
 
 
 @frozen
@@ -71,7 +74,7 @@ class JobRecord:
 class JobStore:
     """Storage of job state. This class keeps nothing, for runs without a journal.
 
-    Every method raises :class:`~imagesdk.errors.JournalError` if it cannot write.
+    Every method raises one of :data:`STORE_ERRORS` if it cannot write.
     """
 
     persistent = False

@@ -46,7 +46,6 @@ from imagesdk.errors import (
     DownloadError,
     ImageSDKError,
     InvalidRequestError,
-    JournalError,
     LimitWaitError,
     UnprocessableEntityError,
 )
@@ -57,10 +56,12 @@ from imagesdk.fan_out.ledger import JobLedger
 from imagesdk.fan_out.options import RunOptions
 from imagesdk.fan_out.outcomes import JobResult, Notice, Outcome, Status
 from imagesdk.fan_out.output_files import RunNames, TakenNames, WrittenFile, hashes_of, names_for, state_of
-from imagesdk.fan_out.resume import next_action, stored_outcome
+from imagesdk.fan_out.output_files import State as FileState
+from imagesdk.fan_out.resume import Action, next_action, stored_outcome
 from imagesdk.fan_out.serialization import files_of, response_of
 from imagesdk.fan_out.spending import Reservation, SpendingLimit, notice_of, priced, unknown_price
-from imagesdk.fan_out.store import JobRecord, JobStore
+from imagesdk.fan_out.store import STORE_ERRORS, JobRecord, JobStore
+from imagesdk.jobs import CallOptions
 from imagesdk.policies import RateLimit
 from imagesdk.types import ImagesResponse
 
@@ -100,6 +101,9 @@ class JobWorker:
     taken: TakenNames = field(
         init=False, default=Factory(lambda self: _taken_names(self.template), takes_self=True)
     )
+    call_options: CallOptions = field(factory=CallOptions)
+    deadline: float | None = None
+    """End of the call of a single job; in a run each call has its own."""
     notices: tuple[Notice, ...] = ()
     _model: str | None = None
 
@@ -114,7 +118,7 @@ class JobWorker:
         try:
             async with AsyncExitStack() as stack:
                 try:
-                    building = build_call(item.job, {}, self.context, template=self.template)
+                    building = build_call(item.job, self.call_options, self.context, template=self.template)
                     prepared = await stack.enter_async_context(building)
                     run = await self._claim(item, prepared, on_granted)
                 except (ImageSDKError, OSError):
@@ -122,10 +126,14 @@ class JobWorker:
                 except ODD_VALUES as error:
                     raise odd_value(error) from error
                 return await run.run()
-        except JournalError:
+        except STORE_ERRORS:
             raise
         except (ImageSDKError, OSError) as error:  # before the job had a record
             return _not_prepared(item, error)
+
+    def next_action(self, record: JobRecord, files: FileState | None) -> Action:
+        """Decide what to do with a job."""
+        return next_action(record, files, self.options.resume_policy(self.context.engine))
 
     async def _claim(self, item: Item, prepared: PreparedCall, on_granted: Callable[[], None]) -> _JobRun:
         request, store = prepared.call.request, self.store
@@ -170,7 +178,7 @@ class _JobRun:
                 files = await run_blocking(state_of, files_of(record.response, store.folder))
             except OSError as error:  # the images are there, and cannot be read or moved
                 return JobResult(self.outcome("unknown", error=error), _disk_failure(error))
-        match next_action(record, files, self.worker.options.resume_policy(self.worker.context.engine)):
+        match self.worker.next_action(record, files):
             case "send":
                 return await self.send()
             case "restore":
@@ -237,7 +245,7 @@ class _JobRun:
         failed: APIError | None = None
         while True:
             if await worker.gate.enter(place):
-                call = evolve(call, deadline=deadline_of(call.timeouts))
+                call = evolve(call, deadline=worker.deadline or deadline_of(call.timeouts))
             elif failed is None or not ledger.ever_maybe_billed:
                 return JobResult(None)
             else:
@@ -294,7 +302,7 @@ class _JobRun:
             return JobResult(self.outcome(_unsent(self.record), error=error), fatal)
         try:
             await self.worker.store.ended(self.record, status, error)
-        except JournalError as problem:
+        except STORE_ERRORS as problem:
             fatal = fatal or problem
         return JobResult(self.outcome(status, error=error), fatal)
 
@@ -320,7 +328,7 @@ class _JobRun:
                 await self.finish(response, files)
         except DownloadError as error:
             return JobResult(self.outcome("failed", error=error, cost=cost), fatal)
-        except JournalError as problem:
+        except STORE_ERRORS as problem:
             fatal = problem
         except OSError as error:
             return JobResult(self.outcome("unknown", error=error, cost=cost), fatal or _disk_failure(error))
@@ -328,12 +336,12 @@ class _JobRun:
 
     async def record_received(
         self, response: ImagesResponse, files: list[WrittenFile]
-    ) -> JournalError | None:
+    ) -> ImageSDKError | None:
         """Record a response. If the journal cannot, the images are kept all the same: return its error."""
         store = self.worker.store
         try:
             await store.received(self.record, response, files)
-        except JournalError as problem:
+        except STORE_ERRORS as problem:
             if self.worker.template is not None:
                 await store.set_aside(self.record, response, files, self.worker.template.temporary_folder)
             return problem
