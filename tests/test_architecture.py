@@ -22,7 +22,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = (
     {"__main__"},
     {"cli"},
-    {"emulator"},
+    {"emulator", "integrations"},
     {"_sync"},
     {"client"},
     {"images"},

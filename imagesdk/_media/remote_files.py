@@ -338,7 +338,12 @@ def _is_same(fs: Any, name: str, info: dict[str, Any], hashes: _Hashes) -> bool:
 def _tags(info: dict[str, Any]) -> set[str]:
     """Return the hashes that a file system has of a file."""
     settings: dict[str, Any] = info.get("content_settings") or {}
-    found: list[object] = [info.get("ETag"), info.get("md5Hash"), info.get("content_md5"), settings.get("content_md5")]
+    found: list[object] = [
+        info.get("ETag"),
+        info.get("md5Hash"),
+        info.get("content_md5"),
+        settings.get("content_md5"),
+    ]
     return set(filter(None, map(_hexadecimal, found)))
 
 

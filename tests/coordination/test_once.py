@@ -12,7 +12,6 @@ import pytest
 from imagesdk import AsyncClient, ConfigurationError, Generate, InvalidRequestError, Outcome
 from tests.support.billing_server import BillingServer, billing_server
 
-
 pytestmark = pytest.mark.anyio
 
 
