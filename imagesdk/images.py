@@ -11,18 +11,14 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from imagesdk._calls.build import ClientContext, build_call
 from imagesdk._calls.call_options import deadline_of, timeouts_of
 from imagesdk._calls.context import NotEntered
-from imagesdk._calls.file_names import upload
+from imagesdk._calls.file_names import check_target, write_target
 from imagesdk._calls.finish import fetch, finish
 from imagesdk._engine.sink import ImageSink
-from imagesdk._media.atomic import write_file
-from imagesdk._media.output import OutputPath, image_path
-from imagesdk._media.sniff import HEAD_SIZE, extension, sniff
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.jobs import (
     Background,
@@ -466,7 +462,7 @@ class AsyncImages:
         """
         index = 0 if isinstance(image, str) else image.index
         if to is not None:
-            await run_blocking(_check_place_of, to, index)
+            await check_target(to, index)
         url = image if isinstance(image, str) else image.url
         if not isinstance(image, str) and (image.loaded or url is None):
             data = await run_blocking(lambda: image.bytes)
@@ -477,30 +473,13 @@ class AsyncImages:
             received = await fetch(self._context.downloader, url, ImageSink(None), timeouts, deadline)
             data = received.data or b""
         if to is not None:
-            place = await run_blocking(_place_of, data, to, index)
-            if isinstance(place, Path):
-                await run_blocking(write_file, place, data)
-            else:
-                await upload(data, place, replace=True)
+            await write_target(data, to, index)
         return data
 
 
 def _parameters(arguments: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of the API among the arguments of a method."""
     return {name: value for name, value in arguments.items() if name not in {"self", "options"}}
-
-
-def _check_place_of(to: str | os.PathLike[str], index: int) -> None:
-    place = image_path("to", to, index, "png")
-    if not isinstance(place, Path):
-        from imagesdk._media.remote_files import open_file_system
-
-        open_file_system(place)  # raises if a package is missing
-
-
-def _place_of(data: bytes, to: str | os.PathLike[str], index: int) -> OutputPath:
-    facts = sniff(data[:HEAD_SIZE])
-    return image_path("to", to, index, extension(facts.media_type))
 
 
 AsyncImages.__module__ = "imagesdk"

@@ -16,10 +16,10 @@ import anyio
 from attrs import frozen
 
 from imagesdk._engine.sink import ReceivedImage
-from imagesdk._media.atomic import move_into_place
-from imagesdk._media.output import OutputPath, OutputTemplate
+from imagesdk._media.atomic import move_into_place, write_file
+from imagesdk._media.output import OutputPath, OutputTemplate, image_path
 from imagesdk._media.remote_path import RemotePath
-from imagesdk._media.sniff import extension
+from imagesdk._media.sniff import HEAD_SIZE, extension, sniff
 from imagesdk._runtime.threads import run_blocking, run_stoppable
 
 if TYPE_CHECKING:
@@ -71,6 +71,34 @@ class OutputNames:
             raise keep(received, error) from error
         received.temporary = None
         return path
+
+
+async def check_target(to: str | os.PathLike[str], index: int) -> None:
+    """Check that an image can be saved to a file, a folder or a template.
+
+    Raises:
+        InvalidRequestError: If ``to`` is not a path or a URL.
+        ConfigurationError: If a package for the URL is missing.
+    """
+    place = await run_blocking(image_path, "to", to, index, "png")
+    if isinstance(place, RemotePath):
+        from imagesdk._media.remote_files import open_file_system
+
+        await run_blocking(open_file_system, place)
+
+
+async def write_target(data: bytes, to: str | os.PathLike[str], index: int) -> None:
+    """Save an image to a file, a folder or a template, and replace an existing file.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    ext = extension(sniff(data[:HEAD_SIZE]).media_type)
+    place = await run_blocking(image_path, "to", to, index, ext)
+    if isinstance(place, RemotePath):
+        await upload(data, place, replace=True)
+    else:
+        await run_blocking(write_file, place, data)
 
 
 async def upload(source: Path | bytes, final: RemotePath, *, replace: bool, owner: str = "") -> Content:
