@@ -21,7 +21,7 @@ _HOMES = {
     "pricing": "Estimate estimate",
     "_calls.retirement": "RetirementWarning",
     "remedies": "Remedy",
-    "policies": "Caps ClientOptions RateLimit RetryPolicy Timeouts",
+    "policies": "Caps ClientOptions RateLimit RetryPolicy SharedStore Timeouts",
     "prepare": "make_mask prepare_image",
     "types": (
         "CompletedImage FileId FileObject Image ImagesResponse PartialImage RawResponse Source SvgUsage "

@@ -61,6 +61,7 @@ from imagesdk.policies import Caps as Caps
 from imagesdk.policies import ClientOptions as ClientOptions
 from imagesdk.policies import RateLimit as RateLimit
 from imagesdk.policies import RetryPolicy as RetryPolicy
+from imagesdk.policies import SharedStore as SharedStore
 from imagesdk.policies import Timeouts as Timeouts
 from imagesdk.prepare import make_mask as make_mask
 from imagesdk.prepare import prepare_image as prepare_image

@@ -15,6 +15,7 @@ from imagesdk._calls.client_options import (
     replacements_of,
     require_bool,
     require_str,
+    shared_store,
 )
 from imagesdk._calls.raw import raw_call, send_raw
 from imagesdk._engine.config import EngineConfig, EngineShared
@@ -32,7 +33,15 @@ from imagesdk.errors import ConfigurationError
 from imagesdk.events import Observer
 from imagesdk.files import AsyncFiles
 from imagesdk.images import AsyncImages
-from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, ClientOptions, RateLimit, RetryPolicy, Timeouts
+from imagesdk.policies import (
+    DEFAULT_RATE_LIMIT,
+    Caps,
+    ClientOptions,
+    RateLimit,
+    RetryPolicy,
+    SharedStore,
+    Timeouts,
+)
 from imagesdk.remedies import Remedy
 from imagesdk.types import RawResponse
 
@@ -65,6 +74,8 @@ class AsyncClient:
         rate_limit: The limit that the client keeps to: a :class:`RateLimit`, a text such as ``"50/min"``, ``None`` for
             no limit, or a mapping of models to these, with ``"*"`` for all other models. ``IMAGESDK_RATE_LIMIT`` (such
             as ``50/min``, or ``none``) applies where neither the option nor ``"*"`` is given.
+        shared: The store through which processes share one rate limit: a URL such as ``"redis://host/0"`` or
+            ``"sqlite:///shared.sqlite"``, or a :class:`SharedStore`. Default: ``IMAGESDK_SHARED``. ``""``: none.
         check: Whether requests that break a rule of the model are refused before anything is sent.
         caps: Maximum sizes of responses.
         fsync: Whether to fsync output files before a call returns.
@@ -74,7 +85,6 @@ class AsyncClient:
         default_headers: Headers of every request to the server, but not of downloads.
         trusted_result_hosts: Host names whose result URLs are fetched even over plain http and from private addresses.
         allow_insecure: Whether a key may be sent over plain http to another machine.
-        shared: The URL of the store that processes share, such as ``"sqlite:///ledger.db"``. Default: ``IMAGESDK_SHARED``.
 
     Raises:
         ConfigurationError: If a key is needed and missing, if it would be sent over plain http, if the base URL cannot
@@ -92,6 +102,7 @@ class AsyncClient:
         timeout: float | Timeouts | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - a frozen value
         rate_limit: RateLimit | str | Mapping[str, RateLimit | str | None] | None = DEFAULT_RATE_LIMIT,
+        shared: SharedStore | str | None = None,
         check: bool = True,
         caps: Caps = Caps(),  # noqa: B008
         fsync: bool = False,
@@ -100,18 +111,16 @@ class AsyncClient:
         default_headers: Mapping[str, str] | None = None,
         trusted_result_hosts: Sequence[str] = (),
         allow_insecure: bool = False,
-        shared: str | None = None,
         **unknown: Never,
     ) -> None:
         try:
             reject_unknown(unknown)
             key = _secret(api_key, "OPENAI_API_KEY")
+            shared = shared_store(shared) or ""
         finally:
             del api_key  # tracebacks may show the values of variables
         for name, text in (("base_url", base_url), ("organization", organization), ("project", project)):
             require_str(name, text)
-        require_str("shared", shared)
-        self._shared = shared or os.environ.get("IMAGESDK_SHARED") or None
         host = Host.parse(base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_BASE_URL)
         if host.needs_key and not key:
             remedies = Remedy.SET_KEY, Remedy.TRY_EMULATOR
@@ -128,6 +137,7 @@ class AsyncClient:
                 "timeout": timeout,
                 "retry": retry,
                 "rate_limit": rate_limit,
+                "shared": shared,
                 "check": check,
                 "caps": caps,
                 "fsync": fsync,
@@ -209,7 +219,6 @@ class AsyncClient:
         if not key:
             raise ConfigurationError(f"{host.base_url} needs a key.", remedies=(Remedy.SET_AZURE_KEY,))
         client = cls.__new__(cls)
-        client._shared = os.environ.get("IMAGESDK_SHARED") or None  # noqa: SLF001 - our own
         client._set_up(host, key, {}, http_client, options, allow_insecure=allow_insecure)  # noqa: SLF001 - our own
         return client
 
@@ -251,7 +260,7 @@ class AsyncClient:
         self._use(Engine(shared, _engine_config(settings)), downloader, settings, owner=True)
 
     def _use(self, engine: Engine, downloader: Downloader, settings: ClientSettings, *, owner: bool) -> None:
-        self._context = ClientContext(engine, downloader, settings.call_defaults, self._shared)
+        self._context = ClientContext(engine, downloader, settings.call_defaults, settings.shared)
         self._settings = settings
         self._owner = owner
         self._images = AsyncImages(self._context)
@@ -308,7 +317,6 @@ class AsyncClient:
                 remedies=remedies,
             )
         view = type(self).__new__(type(self))
-        view._shared = self._shared  # noqa: SLF001 - our own
         settings = self._settings.with_options(changes)
         engine = self._context.engine.with_config(_engine_config(settings))
         downloader = self._context.downloader.with_options(
@@ -397,7 +405,9 @@ class AsyncClient:
 
 def _engine_config(settings: ClientSettings) -> EngineConfig:
     headers = dict(settings.headers)
-    return EngineConfig(settings.retry, settings.limits, settings.caps, settings.observers, headers)
+    return EngineConfig(
+        settings.retry, settings.limits, settings.caps, settings.observers, headers, settings.shared
+    )
 
 
 def _secret(given: Any, variable: str) -> Secret:

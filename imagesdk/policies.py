@@ -15,7 +15,15 @@ from imagesdk.errors import ConfigurationError, preview
 from imagesdk.events import Observer
 from imagesdk.remedies import Remedy
 
-__all__ = ["DEFAULT_RATE_LIMIT", "Caps", "ClientOptions", "RateLimit", "RetryPolicy", "Timeouts"]
+__all__ = [
+    "DEFAULT_RATE_LIMIT",
+    "Caps",
+    "ClientOptions",
+    "RateLimit",
+    "RetryPolicy",
+    "SharedStore",
+    "Timeouts",
+]
 
 Delivery: TypeAlias = Literal["at_least_once", "at_most_once"]
 
@@ -27,6 +35,7 @@ _RESERVED = re.compile(
     "accept(-encoding)?|authorization|connection|content-(length|type)|host|transfer-encoding|user-agent",
     re.IGNORECASE,
 )
+_STORES = ("sqlite", "redis", "rediss", "unix")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -228,6 +237,48 @@ class Caps:
     """For a whole response, decompressed and before its base64 is decoded."""
 
 
+@frozen(repr=False)
+class SharedStore:
+    """A store through which processes share one rate limit and one ledger.
+
+    ``shared="redis://..."`` of a client is short for ``shared=SharedStore("redis://...")``.
+    """
+
+    url: str
+    """``sqlite:///name.sqlite`` (in the current folder) or ``sqlite:////folder/name.sqlite`` for the processes of one
+    machine; ``redis://``, ``rediss://`` or ``unix://`` for those of many."""
+    on_store_loss: Literal["wait", "local_share"] = "wait"
+    """``"wait"``: calls wait while the store is away, and raise :class:`CoordinationError` when their time is up.
+    ``"local_share"``: after one window each process continues with its share of the limit, by the processes that were
+    last known. That is for a store that is away from all of them, not from some."""
+
+    def __attrs_post_init__(self) -> None:
+        """Validate the scheme."""
+        url = cast("object", self.url)
+        scheme = url.partition("://")[0].lower() if isinstance(url, str) and "://" in url else ""
+        if scheme not in _STORES:
+            allowed = "a URL that begins with sqlite:///, redis://, rediss:// or unix://"
+            shown = f"one that begins with {scheme}://" if scheme else f"a value of type {type(url).__name__}"
+            raise ConfigurationError.for_parameter("shared", None, allowed=allowed, shown=shown)
+        if self.on_store_loss not in ("wait", "local_share"):
+            allowed = '"wait" or "local_share"'
+            raise ConfigurationError.for_parameter("on_store_loss", self.on_store_loss, allowed=allowed)
+
+    @property
+    def name(self) -> str:
+        """The URL without user, password and query."""
+        scheme, _, rest = self.url.partition("://")
+        return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
+
+    def __repr__(self) -> str:
+        return f"SharedStore({self.name!r}, on_store_loss={self.on_store_loss!r})"
+
+    def __reduce__(self) -> Any:
+        if self.name != self.url:
+            raise TypeError("The URL of a shared store may hold a password: it cannot be pickled or copied.")
+        return SharedStore, (self.url, self.on_store_loss)
+
+
 class ClientOptions(TypedDict, total=False):
     """Options of a client, which a view of it (``client.with_options``) may change."""
 
@@ -248,10 +299,13 @@ class ClientOptions(TypedDict, total=False):
     default_headers: Mapping[str, str]
     """Headers of every request to the server, but not of downloads. ``extra_headers=`` of a call override them. A view
     adds its headers to those of its client."""
+    shared: SharedStore | str | None
+    """The store through which processes share the rate limit: a URL or a :class:`SharedStore`. ``None``:
+    ``IMAGESDK_SHARED``, if it is set. ``""``: none."""
     trusted_result_hosts: Sequence[str]
     """Host names, such as ``"images.lan"``. Result URLs on these hosts are fetched even over plain http and from private
     addresses."""
 
 
-for _policy in (Caps, ClientOptions, RateLimit, RetryPolicy, Timeouts):
+for _policy in (Caps, ClientOptions, RateLimit, RetryPolicy, SharedStore, Timeouts):
     _policy.__module__ = "imagesdk"

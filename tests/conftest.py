@@ -44,6 +44,7 @@ _SETTINGS = (
     "OPENAI_ORG_ID",
     "OPENAI_PROJECT_ID",
     "IMAGESDK_RATE_LIMIT",
+    "IMAGESDK_SHARED",
     "http_proxy",
     "https_proxy",
     "all_proxy",

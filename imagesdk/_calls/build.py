@@ -29,6 +29,7 @@ from imagesdk._protocol.responses import ParsedResponse, parse_response
 from imagesdk._runtime.threads import nothing_sent, run_blocking
 from imagesdk.errors import APITimeoutError
 from imagesdk.jobs import CallOptions, Edit, Generate, Job, Variation
+from imagesdk.policies import SharedStore
 from imagesdk.remedies import Remedy
 
 
@@ -39,8 +40,8 @@ class ClientContext:
     engine: Engine
     downloader: Downloader
     defaults: CallDefaults
-    shared: str | None = None
-    """URL of the store that processes share."""
+    shared: SharedStore | None = None
+    """Store that processes share."""
     host: Host = field(init=False, default=Factory(lambda self: self.engine.host, takes_self=True))
 
 

@@ -25,6 +25,7 @@ from imagesdk.policies import (
     ClientOptions,
     RateLimit,
     RetryPolicy,
+    SharedStore,
     Timeouts,
     is_positive,
 )
@@ -35,6 +36,7 @@ TIMEOUT: Final = "a number of seconds greater than 0, Timeouts(...) or None"
 _TIMEOUTS: Final = "timeout=Timeouts(connect={0.connect}, attempt={0.read})"
 _LIMIT: Final = 'a RateLimit, a text such as "50/min", or None'
 _LIMIT_VARIABLE: Final = "IMAGESDK_RATE_LIMIT"
+_STORE_VARIABLE: Final = "IMAGESDK_SHARED"
 _ELSEWHERE: Final[Mapping[str, Remedy]] = {
     "max_retries": Remedy.USE_RETRY_POLICY,
     "default_query": Remedy.USE_EXTRA_QUERY,
@@ -76,11 +78,12 @@ class ClientSettings:
     observers: tuple[Observer, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     trusted_result_hosts: frozenset[str] = frozenset()
+    shared: SharedStore | None = None
 
     @classmethod
     def from_options(cls, options: ClientOptions) -> ClientSettings:
         """Return the settings of a new client. ``IMAGESDK_RATE_LIMIT`` replaces the default rate limit."""
-        settings = cls(**_validated(options, ()))
+        settings = cls(**_validated({"shared": None, **options}, ()))
         text = os.environ.get(_LIMIT_VARIABLE, "").strip()
         if not text or settings.limits.get(ANY_MODEL, DEFAULT_RATE_LIMIT) is not DEFAULT_RATE_LIMIT:
             return settings
@@ -110,6 +113,8 @@ def _validated(options: ClientOptions, present_headers: tuple[tuple[str, str], .
         changes["timeouts"] = timeout if isinstance(timeout, Timeouts) else Timeouts(total=timeout)
     if "rate_limit" in changes:
         changes["limits"] = _limits(changes.pop("rate_limit"))
+    if "shared" in changes:
+        changes["shared"] = shared_store(changes["shared"])
     if "observers" in changes:
         changes["observers"] = _observers(changes["observers"])
     if "trusted_result_hosts" in changes:
@@ -152,6 +157,26 @@ def require_bool(name: str, value: object) -> None:
     """Raise an error if a value is neither ``True`` nor ``False``."""
     if not isinstance(value, bool):
         raise ConfigurationError.for_parameter(name, value, allowed="True or False")
+
+
+def shared_store(value: object, name: str = "shared") -> SharedStore | None:
+    """Return the store that an option names, or else ``IMAGESDK_SHARED``; ``None`` for none.
+
+    Raises:
+        ConfigurationError: If the value is no URL of a store, or if the package for it is missing.
+    """
+    if value is None:
+        value, name = os.environ.get(_STORE_VARIABLE, "").strip(), _STORE_VARIABLE
+    if isinstance(value, str):
+        if not value:
+            return None
+        value = SharedStore(value)
+    if not isinstance(value, SharedStore):
+        raise _of_wrong_type(name, value, "a URL, SharedStore(...) or None")
+    from imagesdk._coordination.stores import validate
+
+    validate(value)
+    return value
 
 
 def parse_rate_limit(name: str, text: str) -> RateLimit | None:

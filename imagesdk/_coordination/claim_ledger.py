@@ -1,67 +1,67 @@
-"""Claims in a store, and the one thread of the process that reads and writes them.
+"""Claims in a store. The thread of the store reads and writes them.
 
 Every change is a compare-and-swap with a rule of :mod:`.claims`. The thread
 
 - makes the changes in the order in which they were asked for, and repeats them while the store is away,
 - renews the claims that calls of this process hold, also while an event loop is busy,
 - looks at the claims that calls wait for, all calls of the process at once, and wakes those whose claim is free.
-
-A process has one ledger, with one connection, for each URL. Its thread ends when it has nothing to do.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import threading
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, Generic, TypeVar, cast
+from functools import partial
+from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 
 import anyio
 from anyio.lowlevel import EventLoopToken
 from attrs import define
 
 from imagesdk._coordination.claims import HEARTBEAT, PREFIX, Claim, DamagedClaimError, dumps, loads, renew
-from imagesdk._coordination.store import DocumentStore, Reply, StoreUnavailable
+from imagesdk._coordination.store import Reply, StoreUnavailable
+from imagesdk._coordination.store_thread import PROCESS_THREADS, StoreThread
 from imagesdk._runtime.loops import call_soon, running_loop
 from imagesdk._transport.exchange import RELEASE_LIMIT
 from imagesdk.errors import CoordinationError
+from imagesdk.policies import SharedStore
 
 T = TypeVar("T")
-Rule = Callable[[Claim | None, float], tuple[Claim | None, T]]
+Rule: TypeAlias = Callable[[Claim | None, float], tuple[Claim | None, T]]
 """From the claim in the store and the store's clock to the claim to write, if any, and a result."""
 
-PATIENCE: Final = 30.0
+PATIENCE: Final = 60.0
 """Seconds for which a change is repeated while the store is away."""
 LATE: Final = 24 * 3600.0
 """Seconds for which the result of a paid job is kept for a store that is away, while the process lives."""
 _PAUSE: Final = 0.25
-"""Seconds between two looks at a store that is away."""
-_IDLE: Final = 5.0
-_ALWAYS: Final = float("inf")
-_MOST_RIVALS: Final = 1000
+"""Seconds between two tries while the store is away."""
+_LOOK: Final = 0.1
+"""Seconds between two looks at the claims that calls wait for."""
+_SLOWEST_LOOK: Final = 2.0
 _MOST_OF_TIME: Final = 20
-"""A look at all claims that calls wait for may take one part in so many of the thread's time."""
-_SLOWEST_LOOK: Final = 1.0
+"""Looks take at most one part in so many of the thread's time, if that makes them no slower than the slowest."""
+_KEYS: Final = 50
+"""Claims that the thread looks at or renews before it does other work."""
+_MOST_RIVALS: Final = 1000
+_ALWAYS: Final = float("inf")
 _NO_ANSWER: Final = StoreUnavailable("it does not answer")
-_logger = logging.getLogger("imagesdk")
 
 
 @define(eq=False)
-class Change(Generic[T]):
+class _Change(Generic[T]):
     """A change that the thread makes."""
 
     key: str
     rule: Rule[T]
     until: float
     """Monotonic time after which it fails if the store is still away."""
-    on_end: Callable[[], object]
-    late: bool = False
+    late: bool
     """Whether it is repeated after any error."""
+    on_end: Callable[[], object]
     result: T | None = None
     error: Exception | None = None
     tried: tuple[str, Claim, T] | None = None
@@ -70,23 +70,28 @@ class Change(Generic[T]):
 
 @define(eq=False)
 class _Waiter:
+    """A call that waits for a claim."""
+
+    key: str
     loop: EventLoopToken
     event: anyio.Event
 
 
 class ClaimLedger:
-    """Claims in one store. Thread-safe. ``where`` names the store, without a password."""
+    """Claims in one store. Its private methods run on the thread of the store."""
 
-    def __init__(self, store: DocumentStore, where: str) -> None:
-        self.where = where
-        self._store = store
-        self._changed = threading.Condition()
-        self._changes = deque[Change[Any]]()
+    def __init__(self, thread: StoreThread) -> None:
+        self.where = thread.shared.name
+        """The store, without a password."""
+        self._thread = thread
+        self._changes = deque[_Change[Any]]()
+        self._repeats = False
         self._held: dict[str, Claim] = {}
-        self._waiters: dict[str, list[_Waiter]] = {}
-        self._running = False
-        self._beat_at = self._look_at = self._away_until = 0.0
-        self._away: StoreUnavailable | None = None
+        self._beats = False
+        self._waiters: list[_Waiter] = []
+        self._looks = False
+        self._to_look = deque[str]()
+        self._looked_since = 0.0
 
     async def change(
         self, key: str, rule: Rule[T], *, deadline: float | None = None, late: bool = False
@@ -107,90 +112,52 @@ class ClaimLedger:
         until = now + (RELEASE_LIMIT if late else PATIENCE)
         until = until if deadline is None or late else min(deadline, until)
         loop, ended = running_loop(), anyio.Event()
-        change = Change(
-            key, rule, now + LATE if late else until, lambda: call_soon(loop, ended.set), late=late
-        )
-        with self._changed:
-            self._changes.append(change)
-            self._wake()
+        on_end = partial(call_soon, loop, ended.set)
+        change = _Change(key, rule, now + LATE if late else until, late, on_end)
+        self._thread.call_soon(partial(self._add, change))
         with anyio.move_on_after(until - now + (0 if late else _PAUSE)):  # the store may hang
             await ended.wait()
         if change.error is not None:
             raise change.error
         if not ended.is_set():
-            raise self._lost(self._away or _NO_ANSWER)
+            raise self._lost(_NO_ANSWER)
         return cast("T", change.result)
 
     async def wait_until_free(self, key: str, *, deadline: float | None = None) -> bool:
-        """Wait until no living call holds a claim. Return whether it is free, rather than the time over."""
-        waiter = _Waiter(running_loop(), anyio.Event())
-        with self._changed:
-            self._waiters.setdefault(key, []).append(waiter)
-            self._look_at = min(self._look_at, time.monotonic() + (self._store.poll_seconds or 0.0))
-            self._wake()
+        """Wait until no living call holds a claim. Return whether it may be free, rather than the time over."""
+        waiter = _Waiter(key, running_loop(), anyio.Event())
+        self._thread.call_soon(partial(self._wait, waiter))
         try:
             with anyio.move_on_after(None if deadline is None else max(0.0, deadline - time.monotonic())):
                 await waiter.event.wait()
         finally:
-            with self._changed:
-                left = [each for each in self._waiters.pop(key, []) if each is not waiter]
-                if left:
-                    self._waiters[key] = left
+            if not waiter.event.is_set():
+                self._thread.call_soon(partial(self._leave, waiter))
         return waiter.event.is_set()
 
-    def _wake(self) -> None:
-        if not self._running:
-            self._running = True
-            threading.Thread(target=self._run, name="imagesdk-ledger", daemon=True).start()
-        self._changed.notify()
+    def hold(self, key: str, claim: Claim) -> None:
+        """Renew the claim until :meth:`let_go`."""
+        self._thread.call_soon(partial(self._hold, key, claim))
 
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                if not self._pause():
-                    self._running = False
-                    self._store.close()
-                    return
-                now = time.monotonic()
-                beats = bool(self._held) and now >= self._beat_at
-                looks = bool(self._waiters) and now >= self._look_at
-            try:
-                self._make_changes()
-                if beats:
-                    self._beat()
-                if looks:
-                    self._look()
-            except StoreUnavailable as error:
-                self._note_away(error)
-                self._free(*list(self._waiters))  # the calls ask again, and learn that the store is away
-            except Exception:
-                _logger.exception("the thread of the ledger continues after an error")
+    def let_go(self, key: str, owner: str) -> None:
+        """Renew the claim no longer."""
+        self._thread.call_soon(partial(self._let_go, key, owner))
 
-    def _pause(self) -> bool:
-        """Wait until there is something to do. Return ``False`` if there was nothing for a while."""
-        idle_until = time.monotonic() + _IDLE
-        while True:
-            now = time.monotonic()
-            due = idle_until
-            if self._changes:
-                due = self._away_until
-            if self._held:
-                due = min(due, max(self._beat_at, self._away_until))
-            if self._waiters:
-                due = min(due, max(self._look_at, self._away_until))
-            if due <= now:
-                return bool(self._changes or self._held or self._waiters)
-            self._changed.wait(due - now)
+    def _after(self, seconds: float, task: Callable[[], None]) -> None:
+        self._thread.call_at(time.monotonic() + seconds, task)
+
+    def _add(self, change: _Change[Any]) -> None:
+        self._changes.append(change)
+        if not self._repeats:
+            self._make_changes()
 
     def _make_changes(self) -> None:
         """Make the changes in their order; those to one key never overtake each other."""
-        with self._changed:
-            changes = list(self._changes)
-            self._changes.clear()
-        left = list[Change[Any]]()
+        self._repeats = False
+        left = deque[_Change[Any]]()
         postponed = set[str]()
         away: StoreUnavailable | None = None
-        for change in changes:
+        for change in self._changes:
             if away is None and change.key not in postponed:
                 try:
                     change.result, change.error = self._swap(change), None
@@ -207,15 +174,14 @@ class ClaimLedger:
                 continue
             change.error = change.error or self._lost(away or _NO_ANSWER)
             change.on_end()
-        self._away = away
-        with self._changed:
-            self._changes.extendleft(reversed(left))
-            if left:
-                self._away_until = time.monotonic() + _PAUSE
+        self._changes = left
+        if left:
+            self._repeats = True
+            self._after(_PAUSE, self._make_changes)
 
-    def _swap(self, change: Change[T]) -> T:
-        key = change.key
-        reply = self._store.read(PREFIX + key)
+    def _swap(self, change: _Change[T]) -> T:
+        key, store = change.key, self._thread.store
+        reply = store.read(PREFIX + key)
         for _ in range(_MOST_RIVALS):
             if change.tried is not None and change.tried[0] == reply.version:
                 self._remember(key, change.tried[1])
@@ -225,9 +191,8 @@ class ClaimLedger:
             if new is None or new == claim:
                 return result
             change.tried = (uuid.uuid4().hex, new, result)
-            reply = self._store.swap(
-                PREFIX + key, reply.version, change.tried[0], dumps(new), notify=(), keep=_ALWAYS
-            )
+            version = change.tried[0]
+            reply = store.swap(PREFIX + key, reply.version, version, dumps(new), notify=(), keep=_ALWAYS)
             if reply.swapped:
                 self._remember(key, new)
                 return result
@@ -235,62 +200,91 @@ class ClaimLedger:
 
     def _remember(self, key: str, claim: Claim) -> None:
         """Note a claim that was written: it is to be renewed, or calls that wait for it may go on."""
-        with self._changed:
-            if key in self._held and self._held[key].owner == claim.owner:
-                self._held[key] = claim
-            if key in self._waiters:
-                self._look_at = 0.0
-
-    def hold(self, key: str, claim: Claim) -> None:
-        """Renew the claim until :meth:`let_go`."""
-        with self._changed:
-            if not self._held:
-                self._beat_at = time.monotonic() + HEARTBEAT
+        if key in self._held and self._held[key].owner == claim.owner:
             self._held[key] = claim
-            self._wake()
+        if not claim.owner:
+            self._wake(key)
 
-    def let_go(self, key: str, owner: str) -> None:
-        """Renew the claim no longer."""
-        with self._changed:
-            if key in self._held and self._held[key].owner == owner:
-                del self._held[key]
+    def _hold(self, key: str, claim: Claim) -> None:
+        self._held[key] = claim
+        if not self._beats:
+            self._beats = True
+            self._after(HEARTBEAT, self._beat)
+
+    def _let_go(self, key: str, owner: str) -> None:
+        if key in self._held and self._held[key].owner == owner:
+            del self._held[key]
 
     def _beat(self) -> None:
-        with self._changed:
-            held = list(self._held.items())
-            self._beat_at = time.monotonic() + HEARTBEAT
-        for key, mine in held:
+        """Renew all claims that are held, some at a time."""
+        self._beats = bool(self._held)
+        if self._held:
+            self._after(HEARTBEAT, self._beat)
+            keys = list(self._held)
+            for at in range(0, len(keys), _KEYS):
+                self._after(0, partial(self._renew, keys[at : at + _KEYS]))
+
+    def _renew(self, keys: list[str]) -> None:
+        for key in keys:
+            if (mine := self._held.get(key)) is None:
+                continue
 
             def rule(known: Claim | None, now: float, mine: Claim = mine) -> tuple[Claim | None, None]:
                 return renew(known, mine, now), None
 
-            with suppress(CoordinationError):  # the call itself reports it
-                self._swap(Change(key, rule, 0.0, int))
+            try:
+                self._swap(_Change(key, rule, 0.0, False, int))
+            except StoreUnavailable:
+                return  # there are more beats before the lease ends
+            except CoordinationError:
+                continue  # the call itself reports it
+
+    def _wait(self, waiter: _Waiter) -> None:
+        self._waiters.append(waiter)
+        if not self._looks:
+            self._looks = True
+            self._begin_look()
+
+    def _leave(self, waiter: _Waiter) -> None:
+        with suppress(ValueError):
+            self._waiters.remove(waiter)
+
+    def _begin_look(self) -> None:
+        self._to_look = deque(dict.fromkeys(waiter.key for waiter in self._waiters))
+        self._looked_since = time.monotonic()
+        self._looks = bool(self._to_look)
+        if self._looks:
+            self._look()
 
     def _look(self) -> None:
-        with self._changed:
-            keys = list(self._waiters)
-        began = time.monotonic()
-        for key in keys:
-            if self._is_free(key):
-                self._free(key)
-        now = time.monotonic()
-        pause = max(self._store.poll_seconds or 0.0, _MOST_OF_TIME * (now - began))
-        with self._changed:
-            self._look_at = now + min(_SLOWEST_LOOK, pause)
+        """Look at some claims that calls wait for, and wake the calls whose claim is free."""
+        try:
+            for _ in range(min(_KEYS, len(self._to_look))):
+                key = self._to_look.popleft()
+                if self._is_free(key):
+                    self._wake(key)
+        except StoreUnavailable:  # the calls ask again, and learn that the store is away
+            self._to_look.clear()
+            self._wake(*{waiter.key for waiter in self._waiters})
+        if self._to_look:
+            self._after(0, self._look)
+            return
+        took = time.monotonic() - self._looked_since
+        self._after(min(_SLOWEST_LOOK, max(_LOOK, _MOST_OF_TIME * took)), self._begin_look)
 
     def _is_free(self, key: str) -> bool:
         try:
-            reply = self._store.read(PREFIX + key)
+            reply = self._thread.store.read(PREFIX + key)
             claim = self._claim_of(key, reply)
         except CoordinationError:  # the call that waits reports it
             return True
         return claim is None or not claim.is_held(reply.now)
 
-    def _free(self, *keys: str) -> None:
-        with self._changed:
-            waiters = [waiter for key in keys for waiter in self._waiters.pop(key, [])]
-        for waiter in waiters:
+    def _wake(self, *keys: str) -> None:
+        woken = [waiter for waiter in self._waiters if waiter.key in keys]
+        if woken:
+            self._waiters = [waiter for waiter in self._waiters if waiter.key not in keys]
+        for waiter in woken:
             call_soon(waiter.loop, waiter.event.set)
 
     def _claim_of(self, key: str, reply: Reply) -> Claim | None:
@@ -299,30 +293,20 @@ class ClaimLedger:
         except DamagedClaimError as error:
             raise CoordinationError(f"The claim {key!r} in {self.where} cannot be read: {error}.") from error
 
-    def _note_away(self, error: StoreUnavailable) -> None:
-        self._away = error
-        self._away_until = time.monotonic() + _PAUSE
-
     def _lost(self, error: StoreUnavailable) -> CoordinationError:
         problem = CoordinationError(f"The ledger in {self.where} cannot be reached: {error}.")
         problem.__cause__ = error
         return problem
 
 
-_ledgers: dict[str, ClaimLedger] = {}
-_of_the_parent: list[ClaimLedger] = []
-"""Ledgers of the process that this one was forked from. Their connections are not closed here."""
+_ledgers: dict[StoreThread, ClaimLedger] = {}
 
 
-def _forget_ledgers() -> None:
-    _of_the_parent.extend(_ledgers.values())
-    _ledgers.clear()
+def ledger_of(shared: SharedStore) -> ClaimLedger:
+    """Return the ledger of this process in a store.
 
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_ledgers)
-
-
-def shared_ledger(where: str, open_store: Callable[[], DocumentStore]) -> ClaimLedger:
-    """Return the ledger of this process for a store."""
-    return _ledgers.get(where) or _ledgers.setdefault(where, ClaimLedger(open_store(), where))
+    Raises:
+        ConfigurationError: If the URL cannot be used.
+    """
+    thread = PROCESS_THREADS.get(shared)
+    return _ledgers.get(thread) or _ledgers.setdefault(thread, ClaimLedger(thread))

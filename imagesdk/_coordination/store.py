@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol, TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - it names a state of the store
@@ -21,9 +21,20 @@ class Reply:
     version: str
     """Version of the document that the store has now; empty if it has none."""
     document: str
-    """The document of that version; empty after a swap."""
+    """The document of that version; empty after a swap, and if the caller knows the version."""
     now: float
     """The store's clock, in seconds."""
+    seen: Mapping[str, float] = field(factory=dict[str, float])
+    """When each owner of the document was last seen."""
+
+
+@frozen
+class Notice:
+    """A document that an owner should look at."""
+
+    key: str
+    reply: Reply | None
+    """The document, if the store sent it with the notice."""
 
 
 @frozen
@@ -36,35 +47,66 @@ class Page:
     """Where the next page begins; empty after the last one."""
 
 
+OnNotice: TypeAlias = Callable[[Notice], None]
+
+
+@frozen
+class History:
+    """What the store remembers of itself."""
+
+    uptime: float
+    """For how many seconds it has run; infinity if its documents survive a restart."""
+    has_lost: bool
+    """Whether documents were removed since then, on purpose or for lack of memory."""
+
+
 class DocumentStore(Protocol):
-    """Documents by key. All methods block, may be called from one thread at a time, and raise ``StoreUnavailable``."""
+    """Documents by key. All methods block, are called from one thread at a time, and raise ``StoreUnavailable``.
+
+    A caller that is an ``owner`` of the document leaves a sign of life with every call.
+    """
 
     poll_seconds: float | None
-    """How often an owner that waits looks for changes; ``None`` if the store sends notices."""
+    """How often an owner that waits asks for notices; ``None`` if the store sends them."""
 
-    def read(self, key: str) -> Reply:
-        """Return the document."""
+    def read(self, key: str, *, known: str = "", owner: str = "") -> Reply:
+        """Return the document, unless it is of the ``known`` version."""
         ...
 
     def swap(
-        self, key: str, expected: str, version: str, document: str, *, notify: Collection[str], keep: float
+        self,
+        key: str,
+        expected: str,
+        version: str,
+        document: str,
+        *,
+        notify: Collection[str],
+        keep: float,
+        owner: str = "",
     ) -> Reply:
-        """Replace the document if its version is ``expected``, keep it for so many seconds, and notify owners."""
+        """Replace the document if its version is ``expected``, keep it for so many seconds, and notify owners.
+
+        A document that is kept for ever (infinity) is on the disk before this returns, if the store has one.
+        """
         ...
 
-    def scan(self, prefix: str, after: str) -> Page:
-        """Return some of the documents whose keys begin with ``prefix``; ``after`` is empty, or that of the page before."""
+    def scan(self, prefix: str, after: str = "") -> Page:
+        """Return some of the documents whose keys begin with ``prefix``, from ``after`` of the page before."""
         ...
 
     def delete(self, key: str, version: str) -> bool:
         """Delete the document if it has this version. Return whether it had."""
         ...
 
-    def listen(self, owner: str, on_notice: Callable[[], None]) -> None:
+    def listen(self, owner: str, on_notice: OnNotice) -> None:
         """Call ``on_notice``, from any thread, when this owner is notified."""
 
-    def uptime(self) -> float:
-        """Return for how many seconds the store has kept its documents; infinity if it never loses any."""
+    def notices(self, owner: str) -> Collection[str]:
+        """Return the keys of the documents about which this owner was notified, once."""
+        ...
+
+    def history(self) -> History:
+        """Return what the store remembers of itself."""
         ...
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from imagesdk._ratelimit.shared import LimiterRegistry
 from imagesdk._ratelimit.unlimited import ConcurrencyLimiter
 from imagesdk._transport.exchange import Transport
 from imagesdk.events import Event, Observer
-from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, RateLimit, RetryPolicy
+from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, RateLimit, RetryPolicy, SharedStore
 
 _logger = logging.getLogger("imagesdk")
 Limits: TypeAlias = RateLimit | Mapping[str, RateLimit | None] | None
@@ -40,6 +40,8 @@ class EngineConfig:
     observers: tuple[Observer, ...] = field(default=(), converter=tuple[Observer, ...])
     headers: Mapping[str, str] = field(factory=dict[str, str])
     """Headers of every request, by their names in lower case."""
+    shared: SharedStore | None = None
+    """Store through which processes share the rate limits."""
 
     def limit_of(self, model: str | None) -> RateLimit | None:
         """Return the rate limit that the caller set for a model; ``None`` for no limit."""

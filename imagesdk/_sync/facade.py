@@ -46,6 +46,7 @@ from imagesdk.policies import (
     Delivery,
     RateLimit,
     RetryPolicy,
+    SharedStore,
     Timeouts,
 )
 from imagesdk.provenance import AsyncProvenance
@@ -84,6 +85,8 @@ class Client:
         rate_limit: The limit that the client keeps to: a :class:`RateLimit`, a text such as ``"50/min"``, ``None`` for
             no limit, or a mapping of models to these, with ``"*"`` for all other models. ``IMAGESDK_RATE_LIMIT`` (such
             as ``50/min``, or ``none``) applies where neither the option nor ``"*"`` is given.
+        shared: The store through which processes share one rate limit: a URL such as ``"redis://host/0"`` or
+            ``"sqlite:///shared.sqlite"``, or a :class:`SharedStore`. Default: ``IMAGESDK_SHARED``. ``""``: none.
         check: Whether requests that break a rule of the model are refused before anything is sent.
         caps: Maximum sizes of responses.
         fsync: Whether to fsync output files before a call returns.
@@ -93,7 +96,6 @@ class Client:
         default_headers: Headers of every request to the server, but not of downloads.
         trusted_result_hosts: Host names whose result URLs are fetched even over plain http and from private addresses.
         allow_insecure: Whether a key may be sent over plain http to another machine.
-        shared: The URL of the store that processes share, such as ``"sqlite:///ledger.db"``. Default: ``IMAGESDK_SHARED``.
 
     Raises:
         ConfigurationError: If a key is needed and missing, if it would be sent over plain http, if the base URL cannot
@@ -113,6 +115,7 @@ class Client:
         timeout: float | Timeouts | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - a frozen value
         rate_limit: RateLimit | str | Mapping[str, RateLimit | str | None] | None = DEFAULT_RATE_LIMIT,
+        shared: SharedStore | str | None = None,
         check: bool = True,
         caps: Caps = Caps(),  # noqa: B008
         fsync: bool = False,
@@ -121,7 +124,6 @@ class Client:
         default_headers: Mapping[str, str] | None = None,
         trusted_result_hosts: Sequence[str] = (),
         allow_insecure: bool = False,
-        shared: str | None = None,
         **unknown: Never,
     ) -> None:
         handle = lease(
@@ -133,6 +135,7 @@ class Client:
             timeout=timeout,
             retry=retry,
             rate_limit=rate_limit,
+            shared=shared,
             check=check,
             caps=caps,
             fsync=fsync,
@@ -141,7 +144,6 @@ class Client:
             default_headers=default_headers,
             trusted_result_hosts=trusted_result_hosts,
             allow_insecure=allow_insecure,
-            shared=shared,
             **unknown,
         )
         self._bind(handle)

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
 from typing import cast
 
 from attrs import define, evolve
 
 from imagesdk._calls.build import ClientContext
 from imagesdk._calls.call_options import CallSettings
-from imagesdk._coordination.claim_ledger import ClaimLedger, shared_ledger
-from imagesdk._coordination.sqlite_store import SqliteStore
+from imagesdk._coordination.claim_ledger import ClaimLedger, ledger_of
 from imagesdk._media.output import FOLDER_TEMPLATE, OutputTemplate
 from imagesdk._runtime.notify import Notifier
 from imagesdk._runtime.threads import run_blocking
@@ -31,11 +29,11 @@ from imagesdk.fan_out.spending import SpendingLimit
 from imagesdk.fan_out.store import JobRecord
 from imagesdk.fan_out.worker import JobWorker
 from imagesdk.jobs import CallOptions, Job
+from imagesdk.policies import SharedStore
 from imagesdk.remedies import Remedy
 
 _NAMES = "{id}-{index}.{ext}"
 """Names of files in a folder. A slug would put the prompt into the ledger."""
-_SQLITE = "sqlite:///"
 _logger = logging.getLogger("imagesdk")
 
 
@@ -107,11 +105,8 @@ def _template(out: str | os.PathLike[str]) -> OutputTemplate:
     return OutputTemplate(template.folder, _NAMES) if is_folder else template
 
 
-def _ledger(url: str | None) -> ClaimLedger:
-    if url is None:
+def _ledger(shared: SharedStore | None) -> ClaimLedger:
+    if shared is None:
         summary = "once needs a store that the processes share, and this client has none."
         raise ConfigurationError(summary, param="shared", remedies=(Remedy.SET_SHARED,))
-    if not url.startswith(_SQLITE) or url == _SQLITE:
-        raise ConfigurationError.for_parameter("shared", url, allowed="such as sqlite:///path")
-    path = Path(url.removeprefix(_SQLITE)).absolute()
-    return shared_ledger(str(path), lambda: SqliteStore(path, durable=True))
+    return ledger_of(shared)

@@ -1,0 +1,275 @@
+"""Store in Redis, for many machines. Its clock is ``TIME`` of the server.
+
+Each operation is one call of a script, which also leaves the sign of life and sends the notices. A document and the list
+of its owners are two keys with one hash tag, so that a cluster keeps them together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import threading
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, Final
+
+from imagesdk._coordination.store import History, Notice, OnNotice, Page, Reply, StoreUnavailable
+from imagesdk.errors import ConfigurationError, CoordinationError
+
+if TYPE_CHECKING:
+    import redis
+
+_logger = logging.getLogger("imagesdk")
+
+SOCKET_SECONDS = 2.0
+"""How long the store may take for an answer, and for a connection."""
+FORGOTTEN_SECONDS = 60
+"""Time after which an owner without a sign of life is removed from the list."""
+LISTEN_SECONDS = 0.5
+"""How long the listener waits for a notice before it looks whether it should end."""
+_PREFIX: Final = "imagesdk"
+_SCRIPT: Final = """
+local document, owners = KEYS[1], KEYS[2]
+local owner, known, version, text, keep, forgotten = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local time = redis.call('TIME')
+local now = time[1] .. '.' .. string.format('%06d', tonumber(time[2]))
+local current = redis.call('HGET', document, 'version') or ''
+local swapped = 0
+if version ~= '' and current == known then
+  redis.call('HSET', document, 'version', version, 'document', text)
+  if keep == '' then redis.call('PERSIST', document) else redis.call('PEXPIRE', document, keep) end
+  current, swapped = version, 1
+  for i = 8, #ARGV do
+    redis.call('PUBLISH', ARGV[i], ARGV[7] .. '\\n' .. version .. '\\n' .. now .. '\\n' .. text)
+  end
+end
+local seen = {}
+if owner ~= '' then
+  redis.call('HSET', owners, owner, now)
+  local rows = redis.call('HGETALL', owners)
+  for i = 1, #rows, 2 do
+    if math.abs(tonumber(now) - tonumber(rows[i + 1])) > tonumber(forgotten) then
+      redis.call('HDEL', owners, rows[i])
+    else
+      seen[#seen + 1] = rows[i]
+      seen[#seen + 1] = rows[i + 1]
+    end
+  end
+  redis.call('EXPIRE', owners, forgotten)
+end
+local shown = ''
+if swapped == 0 and current ~= known or version ~= '' and swapped == 0 then
+  shown = redis.call('HGET', document, 'document') or ''
+end
+return {swapped, current, shown, now, seen}
+"""
+_DIGEST: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+_DELETE: Final = """
+if redis.call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+_PAGE: Final = 500
+"""Documents in one page of a scan, about."""
+_LOSSES: Final = ("flushall", "flushdb", "swapdb")
+
+
+class RedisStore:
+    """Documents in Redis.
+
+    Raises:
+        ConfigurationError: If the package redis does not understand the URL.
+    """
+
+    poll_seconds: float | None = None
+
+    def __init__(self, url: str, name: str) -> None:
+        import redis
+
+        self._redis = redis
+        self._url = url
+        self._name = name
+        self._client = self._connect(url)
+        self._listener: _Listener | None = None
+
+    def read(self, key: str, *, known: str = "", owner: str = "") -> Reply:
+        """Return the document, unless it is of the ``known`` version."""
+        return self._run(key, owner, known, "", "", 0.0, ())
+
+    def swap(
+        self,
+        key: str,
+        expected: str,
+        version: str,
+        document: str,
+        *,
+        notify: Collection[str],
+        keep: float,
+        owner: str = "",
+    ) -> Reply:
+        """Replace the document if its version is ``expected``."""
+        return self._run(key, owner, expected, version, document, keep, notify)
+
+    def scan(self, prefix: str, after: str = "") -> Page:
+        """Return some of the documents whose keys begin with ``prefix``, in no order."""
+        pattern = f"{_PREFIX}:{{{prefix}*}}"
+
+        def ask() -> Any:
+            cursor, names = self._client.scan(int(after or 0), match=pattern, count=_PAGE, _type="hash")
+            with self._client.pipeline(transaction=False) as pipeline:
+                for name in names:
+                    pipeline.hmget(name, "version", "document")
+                pipeline.time()
+                *documents, (seconds, microseconds) = pipeline.execute()
+            return cursor, names, documents, seconds + microseconds / 1e6
+
+        cursor, names, documents, now = self._guarded(ask)
+        found = [
+            (name[len(_PREFIX) + 2 : -1], Reply(False, version, document or "", now))
+            for name, (version, document) in zip(names, documents, strict=True)
+            if version is not None  # it was deleted meanwhile
+        ]
+        return Page(found, str(cursor) if cursor else "")
+
+    def delete(self, key: str, version: str) -> bool:
+        """Delete the document if it has this version. Return whether it had."""
+        name = f"{_PREFIX}:{{{key}}}"
+        return bool(self._guarded(lambda: self._client.eval(_DELETE, 1, name, version)))
+
+    def listen(self, owner: str, on_notice: OnNotice) -> None:
+        """Call ``on_notice``, from a thread of its own, when this owner is notified."""
+        if self._listener is None or not self._listener.is_alive():
+            self._listener = _Listener(
+                self._connect(self._url), _channel(owner), on_notice, self._redis.RedisError
+            )
+            self._listener.start()
+
+    def notices(self, owner: str) -> Collection[str]:
+        """Return nothing: the listener calls."""
+        return ()
+
+    def history(self) -> History:
+        """Return since when the server runs, and whether it has lost documents."""
+
+        def ask() -> History:
+            facts = self._client.info("server", "stats", "commandstats")
+            lost = any(f"cmdstat_{name}" in facts for name in _LOSSES) or facts.get("evicted_keys", 0) > 0
+            return History(float(facts.get("uptime_in_seconds", 0)), has_lost=lost)
+
+        try:
+            found: History = self._guarded(ask)
+        except CoordinationError:  # the user may not ask
+            return History(0.0, has_lost=True)
+        return found
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._listener is not None:
+            self._listener.end()
+        self._client.close()
+
+    def _connect(self, url: str) -> redis.Redis:
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        options: dict[str, Any] = {
+            "socket_timeout": SOCKET_SECONDS,
+            "socket_connect_timeout": SOCKET_SECONDS,
+            "decode_responses": True,
+            "retry": Retry(NoBackoff(), 0),
+        }
+        try:
+            return self._redis.Redis.from_url(url, **options)
+        except (ValueError, TypeError, AttributeError) as error:
+            reason = f"({type(error).__name__})" if self._name != url else str(error)
+            message = f"shared {self._name!r} is no URL of a Redis server: {reason}."
+            raise ConfigurationError(message, param="shared") from None
+
+    def _run(
+        self,
+        key: str,
+        owner: str,
+        known: str,
+        version: str,
+        document: str,
+        keep: float,
+        notify: Collection[str],
+    ) -> Reply:
+        name = f"{_PREFIX}:{{{key}}}"
+        channels = map(_channel, notify)
+        milliseconds = "" if math.isinf(keep) else str(min(round(keep * 1000), 1 << 52))
+        arguments = (owner, known, version, document, milliseconds, str(FORGOTTEN_SECONDS), key, *channels)
+        keys = (name, f"{name}:owners")
+
+        def call() -> Any:
+            try:
+                return self._client.evalsha(_DIGEST, len(keys), *keys, *arguments)
+            except (
+                self._redis.exceptions.NoScriptError
+            ):  # the server has restarted, or its scripts were flushed
+                return self._client.eval(_SCRIPT, len(keys), *keys, *arguments)
+
+        swapped, current, shown, now, rows = self._guarded(call)
+        seen = {rows[at]: float(rows[at + 1]) for at in range(0, len(rows), 2)}
+        return Reply(bool(swapped), current, shown, float(now), seen)
+
+    def _guarded(self, call: Callable[[], Any]) -> Any:
+        """Call the server, and translate errors."""
+        errors = self._redis.exceptions
+        refused = (errors.AuthenticationError, errors.AuthorizationError, errors.NoPermissionError)
+        passing = (
+            errors.BusyLoadingError,
+            errors.ReadOnlyError,  # after a failover
+            errors.TryAgainError,
+            errors.ClusterDownError,
+            errors.MasterDownError,
+        )
+        try:
+            return call()
+        except refused as error:
+            raise CoordinationError(f"The shared store {self._name} refused the login: {error}.") from None
+        except (errors.ConnectionError, errors.TimeoutError, *passing, OSError) as error:
+            self._client.connection_pool.disconnect()
+            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+        except errors.RedisError as error:
+            raise CoordinationError(f"The shared store {self._name} cannot be used: {error}.") from error
+
+
+class _Listener(threading.Thread):
+    """Thread that receives the notices of one owner."""
+
+    def __init__(
+        self, client: redis.Redis, channel: str, on_notice: OnNotice, error: type[Exception]
+    ) -> None:
+        super().__init__(name="imagesdk-notices", daemon=True)
+        self._client = client
+        self._pubsub: Callable[..., Any] = client.pubsub
+        self._channel = channel
+        self._on_notice = on_notice
+        self._error = error
+        self._ended = threading.Event()
+
+    def end(self) -> None:
+        """End the thread soon."""
+        self._ended.set()
+
+    def run(self) -> None:
+        """Subscribe again after every loss of the connection."""
+        while not self._ended.is_set():
+            try:
+                with self._pubsub(ignore_subscribe_messages=True) as subscription:
+                    subscription.subscribe(self._channel)
+                    while not self._ended.is_set():
+                        if message := subscription.get_message(timeout=LISTEN_SECONDS):
+                            self._receive(str(message["data"]))
+            except (self._error, OSError) as error:
+                _logger.debug("the notices of the shared store are interrupted (%s)", type(error).__name__)
+                self._ended.wait(LISTEN_SECONDS)
+        self._client.close()
+
+    def _receive(self, message: str) -> None:
+        key, version, now, document = message.split("\n", 3)
+        self._on_notice(Notice(key, Reply(False, version, document, float(now))))
+
+
+def _channel(owner: str) -> str:
+    return f"{_PREFIX}:notices:{owner}"

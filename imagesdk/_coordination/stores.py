@@ -1,0 +1,56 @@
+"""Store of a URL."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
+
+from imagesdk._coordination.sqlite_store import SqliteStore
+from imagesdk._coordination.store import DocumentStore
+from imagesdk.errors import ConfigurationError
+from imagesdk.policies import SharedStore
+
+_MISSING: Final = (
+    "A shared store in Redis needs the package redis: pip install redis, or the extra `redis` of imagesdk."
+)
+
+
+def validate(shared: SharedStore) -> None:
+    """Check what can be checked without a connection.
+
+    Raises:
+        ConfigurationError: If the package redis is missing, or if the URL names no file.
+    """
+    if _is_sqlite(shared):
+        _path_of(shared)
+    elif find_spec("redis") is None:
+        raise ConfigurationError(_MISSING, param="shared")
+
+
+def open_store(shared: SharedStore) -> DocumentStore:
+    """Return the store of a URL, which is not connected yet.
+
+    Raises:
+        ConfigurationError: If the package redis is missing, or if the URL cannot be used.
+    """
+    if _is_sqlite(shared):
+        return SqliteStore(_path_of(shared))
+    validate(shared)
+    from imagesdk._coordination.redis_store import RedisStore
+
+    return RedisStore(shared.url, shared.name)
+
+
+def _is_sqlite(shared: SharedStore) -> bool:
+    return shared.url.lower().startswith("sqlite:")
+
+
+def _path_of(shared: SharedStore) -> Path:
+    """Return the path of a file: relative after three slashes, absolute after four."""
+    rest = shared.url.partition("://")[2]
+    if not rest.startswith("/") or rest.endswith("/") or "?" in rest:
+        allowed = "written like sqlite:///name.sqlite or sqlite:////folder/name.sqlite"
+        raise ConfigurationError.for_parameter("shared", shared.name, allowed=allowed)
+    return Path(unquote(rest[1:])).absolute()
