@@ -132,6 +132,7 @@ def _errors_of(path: RemotePath) -> Generator[None, None, None]:
     except (StoppedError, ImageSDKError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - each library has its own
+        _checked.clear()
         kind = next((kind for kind in _ERRNO if isinstance(error, kind)), OSError)
         number = _ERRNO.get(kind) or (error.errno if isinstance(error, OSError) else None) or errno.EIO
         text = (getattr(error, "strerror", None) or str(error) or type(error).__name__).rstrip(".")

@@ -9,7 +9,7 @@ import logging
 import os
 from typing import cast
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 
 from imagesdk._calls.build import ClientContext
 from imagesdk._calls.call_options import CallSettings
@@ -24,6 +24,7 @@ from imagesdk.fan_out.job_source import as_item, is_label
 from imagesdk.fan_out.options import RunOptions
 from imagesdk.fan_out.outcomes import Outcome
 from imagesdk.fan_out.output_files import State as FileState
+from imagesdk.fan_out.output_files import TakenNames
 from imagesdk.fan_out.resume import Action
 from imagesdk.fan_out.spending import SpendingLimit
 from imagesdk.fan_out.store import JobRecord
@@ -40,6 +41,9 @@ _logger = logging.getLogger("imagesdk")
 @define(eq=False)
 class OnceWorker(JobWorker):
     """Worker for the job of one call."""
+
+    taken: TakenNames = field(init=False, factory=TakenNames)
+    """Without the folder of ``out``, which no run has checked."""
 
     def next_action(self, record: JobRecord, files: FileState | None) -> Action:
         """Decide what to do with the job: a call that does not hold the claim never sends it."""

@@ -117,7 +117,7 @@ class RunNames(OutputNames):
         """
         if self.is_remote:
             if self.template.folder not in self.taken.checked:
-                await run_blocking(check_output, self.template, owner)
+                await run_blocking(partial(check_output, self.template, owner, once=True))
                 self.taken.checked.add(self.template.folder)
             return
         final, other = self.path(0, "png"), self.path(0, "webp")
@@ -176,7 +176,14 @@ class RunNames(OutputNames):
 
 
 def names_for(
-    item: Item, name: str, template: OutputTemplate, taken: TakenNames, *, fsync: bool, owner: str = ""
+    item: Item,
+    name: str,
+    template: OutputTemplate,
+    taken: TakenNames,
+    *,
+    fsync: bool,
+    owner: str,
+    is_recorded: bool,
 ) -> RunNames:
     """Return the file names of a job. ``name`` is its ``{id}`` if it has no label."""
     job = item.job
@@ -188,7 +195,7 @@ def names_for(
         job=item.place,
         taken=taken,
         owner=owner,
-        is_recorded=bool(owner),
+        is_recorded=is_recorded,
     )
 
 

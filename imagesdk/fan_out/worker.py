@@ -150,7 +150,15 @@ class JobWorker:
         )
         names = None
         if self.template is not None:
-            names = names_for(item, record.id, self.template, self.taken, fsync=call.fsync, owner=self.owner)
+            names = names_for(
+                item,
+                record.id,
+                self.template,
+                self.taken,
+                fsync=call.fsync,
+                owner=self.owner,
+                is_recorded=store.persistent,
+            )
         return _JobRun(self, item, evolve(prepared, call=call), record, names)
 
 

@@ -32,7 +32,6 @@ pytestmark = pytest.mark.anyio
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """A remote file system, and a folder of temporary files of the test's own."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr("imagesdk._media.remote_files._checked", set[RemotePath]())
     with laboratory() as lab:
         yield lab
 

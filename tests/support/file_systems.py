@@ -10,6 +10,8 @@ from typing import Any, cast
 
 from attrs import define, field
 
+from imagesdk._media import remote_files
+
 REGISTRY: Any = import_module("fsspec.registry")
 _MEMORY: Any = import_module("fsspec.implementations.memory")
 _File: Any = _MEMORY.MemoryFile
@@ -47,6 +49,7 @@ class Lab:
 def laboratory() -> Generator[Lab, None, None]:
     """Register ``lab://``, a file system of its own, and yield its state."""
     lab = Lab()
+    remote_files._checked.clear()
 
     class File(_File):  # type: ignore[misc]
         def write(self, data: Any) -> int:
