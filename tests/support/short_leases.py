@@ -1,0 +1,10 @@
+"""Leases of a sixth of their length, in each process that imports this module."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from imagesdk._coordination import claim_ledger, claims
+
+for _module, _name, _seconds in ((claims, "LEASE", 5.0), (claim_ledger, "HEARTBEAT", 1.25)):
+    setattr(cast("Any", _module), _name, _seconds)
