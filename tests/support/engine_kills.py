@@ -118,3 +118,9 @@ def account(folder: Path, shared: str | None = None) -> Generator[Account, None,
 def worker_environment() -> dict[str, str]:
     """Return the environment of workers, which import the tests."""
     return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the child processes of a process."""
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    return [int(child) for child in text.split()]
