@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from imagesdk.integrations.rows import run_once
+from imagesdk.integrations.rows import Row, run_once
 from imagesdk.jobs import Job
 
 
@@ -42,16 +42,12 @@ def map_jobs(
     """
     listed = list(jobs)
     identities = [None] * len(listed) if keys is None else list(keys)
+    options |= {"out": out, "retry_unknown": retry_unknown}
     return [
-        client.submit(
-            run_once,
-            job,
-            key=key,
-            out=out,
-            retry_unknown=retry_unknown,
-            retries=retries,
-            pure=False,
-            **options,
-        )
+        client.submit(_send, job, {**options, "key": key}, retries=retries, pure=False)
         for job, key in zip(listed, identities, strict=True)
     ]
+
+
+def _send(job: Mapping[str, Any] | Job | str, options: Mapping[str, Any]) -> Row:
+    return run_once(job, **options)
