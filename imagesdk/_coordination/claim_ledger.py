@@ -294,7 +294,9 @@ class ClaimLedger:
             raise CoordinationError(f"The claim {key!r} in {self.where} cannot be read: {error}.") from error
 
     def _lost(self, error: StoreUnavailable) -> CoordinationError:
-        problem = CoordinationError(f"The ledger in {self.where} cannot be reached: {error}.")
+        problem = CoordinationError(
+            f"The ledger in {self.where} cannot be reached: {str(error).rstrip('.')}."
+        )
         problem.__cause__ = error
         return problem
 

@@ -43,6 +43,11 @@ def open_store(shared: SharedStore) -> DocumentStore:
     return RedisStore(shared.url, shared.name)
 
 
+def file_of(shared: SharedStore) -> Path | None:
+    """Return the file of a store; ``None`` if it is on a server."""
+    return _path_of(shared) if _is_sqlite(shared) else None
+
+
 def _is_sqlite(shared: SharedStore) -> bool:
     return shared.url.lower().startswith("sqlite:")
 

@@ -741,7 +741,7 @@ class Images:
 
         The client needs a store that the processes share (``shared=``). A finished job is never sent again. A job that was
         under way when its process died is reported as ``unknown``, and sent again only with ``retry_unknown=True``. A call
-        waits while another one works on the job.
+        waits while another one works on the job. ``help(imagesdk.CallOptions)`` documents the options.
 
         Example:
             ```python

@@ -45,7 +45,7 @@ def run(options: Namespace) -> int:
         unpriced += record.cost is None and record.state in _BILLED
         if options.state is None or record.state == options.state:
             if has_flag(options, "json"):
-                print_json(_facts(record, path.parent, options))
+                print_json(facts_of(record, path.parent, options))
             else:
                 print(_line(record, path.parent, options))
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no jobs"
@@ -84,13 +84,13 @@ def _line(record: JobRecord, folder: Path, options: Namespace) -> str:
 
     prompt = " ".join(str(record.params.get("prompt", record.kind)).split())
     prompt = prompt if len(prompt) <= _MAX_PROMPT else f"{prompt[: _MAX_PROMPT - 1]}…"
-    message = (_error(record, options) or {}).get("message", "")
-    details = ", ".join(_paths(record, folder)) or message
+    message = (error_of_record(record, options) or {}).get("message", "")
+    details = ", ".join(paths_of(record, folder)) or message
     details = f"(acknowledged) {details}" if record.acknowledged else details
     return printable(f"{record.state:<9}{record.id:<16}{prompt:<{_MAX_PROMPT}}  {details}".rstrip())
 
 
-def _error(record: JobRecord, options: Namespace) -> dict[str, Any] | None:
+def error_of_record(record: JobRecord, options: Namespace) -> dict[str, Any] | None:
     """Return the error of a job, with its message worded for the command line."""
     if record.error is None:
         return None
@@ -99,14 +99,16 @@ def _error(record: JobRecord, options: Namespace) -> dict[str, Any] | None:
     return {**record.error, "message": error_text(error_of(record.error), options)}
 
 
-def _paths(record: JobRecord, folder: Path) -> list[str]:
+def paths_of(record: JobRecord, folder: Path) -> list[str]:
+    """Return the paths or URLs of the images of a job."""
     from imagesdk.fan_out.serialization import place_of
 
     images = (record.response or {}).get("images", [])
     return [str(place_of(image["file"], folder)) for image in images if "file" in image]
 
 
-def _facts(record: JobRecord, folder: Path, options: Namespace) -> dict[str, Any]:
+def facts_of(record: JobRecord, folder: Path, options: Namespace) -> dict[str, Any]:
+    """Return all facts of a job, for ``--json``."""
     sent = record.sent_at
     answer = record.response or {}
     return {
@@ -116,12 +118,12 @@ def _facts(record: JobRecord, folder: Path, options: Namespace) -> dict[str, Any
         "kind": record.kind.lower(),
         "parameters": record.params,
         "images": record.images,
-        "paths": _paths(record, folder),
+        "paths": paths_of(record, folder),
         "sha256": [image["file"]["sha256"] for image in answer.get("images", []) if "file" in image],
         "cost_usd": record.cost,
         "usage": answer.get("usage"),
         "request_id": answer.get("request_id"),
         "idempotency_key": record.idempotency_key,
         "sent_at": None if sent is None else datetime.fromtimestamp(sent, UTC).isoformat(),
-        "error": _error(record, options),
+        "error": error_of_record(record, options),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
@@ -34,11 +35,16 @@ _ACK = "let refused and failed jobs rest: the batch no longer sends them, and ca
 _DELIVERY = "whether to retry attempts that may have been billed (default: %(default)s)"
 _DEMO_OUT = "folder (default: imagesdk-demo, where it replaces earlier files of the demo)"
 _FILE = ".txt (one prompt per line), .csv or .jsonl (one parameter per column or key); - reads stdin"
+_FORGET = (
+    "forget jobs that changed before so long, such as 30d; the next call with such a key sends its job again"
+)
 _GIVE_UP_AFTER = "end the run if the server is away for so long (default: %(default)g)"
 _GRACE = "after SIGTERM: time for the jobs that were sent, before they are cancelled (default: %(default)g)"
 _MASK_BOX = "area to repaint, in pixels of the (squared) image; repeatable"
 _OUT = "FILE, DIR or TEMPLATE with {index} {id} {slug} {ext}; - writes to stdout (default: current folder)"
 _RUN_OUT = "folder, or TEMPLATE with {job} {id} {slug} {index} {ext}"
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_STATUS = "only jobs in this state: done, unknown, failed, refused, planned, sending or received"
 _STOP_ON = "fatal: end the run at an answer that every job would get, such as 401 (default: %(default)s)"
 _SQUARE = "convert the image to a square PNG first: crop keeps the middle, pad adds transparent margins"
 _STATES = ("planned", "sending", "received", "done", "refused", "failed", "unknown")
@@ -81,6 +87,9 @@ def build() -> argparse.ArgumentParser:
     _add_vary(commands.add_parser("vary", parents=[shared], help="make variations of an image"))
     _add_batch(commands.add_parser("batch", parents=[shared], help="run the jobs of a file, or resume them"))
     _add_log(commands.add_parser("log", parents=[shared], help="list the jobs of a batch and their states"))
+    _add_ledger(
+        commands.add_parser("ledger", parents=[shared], help="list the jobs of a ledger that processes share")
+    )
     _add_cost(commands.add_parser("cost", parents=[shared], help="estimate the cost of images"))
     _add_models(commands.add_parser("models", parents=[shared], help="show facts about the models"))
     _add_serve(commands.add_parser("serve", parents=[shared], help="run the emulator until Ctrl-C"))
@@ -191,6 +200,16 @@ def _add_log(parser: argparse.ArgumentParser) -> None:
     add("--ack", action="store_true", help=_ACK)
 
 
+def _add_ledger(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("url", metavar="URL", nargs="?", help="such as sqlite:///FILE (default: IMAGESDK_SHARED)")
+    add("--status", choices=_STATES, metavar="STATUS", help=_STATUS)
+    add("--limit", type=_count, metavar="N", help="only the N jobs that changed last, the latest first")
+    add("--csv", action="store_true", help="print a table as CSV")
+    add("--forget", type=_age, metavar="AGE", help=_FORGET)
+    add("--yes", action="store_true", help="forget without asking")
+
+
 def _add_cost(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("prompt", metavar="PROMPT", nargs="?", help="description of the image; - reads stdin")
@@ -239,6 +258,19 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds < math.inf:
         raise argparse.ArgumentTypeError(f"a number of seconds of at least 0, not {text!r}")
     return seconds
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
+def _age(text: str) -> float:
+    spelled = re.fullmatch(r"(\d+)([smhdw])", text.strip())
+    if spelled is None:
+        raise argparse.ArgumentTypeError(f"an age is written like 30d, 12h or 2w, not {text!r}")
+    return int(spelled[1]) * _SECONDS[spelled[2]]
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:

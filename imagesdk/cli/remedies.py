@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _PYTHON_ONLY: Final = (
     "use_stream stream_one_image set_partial_images open_as_binary rewind_file pass_out raise_caps "
     "pass_idempotency_key parse_rate_limit check_token_provider use_client_options raise_max_pixels use_retry_policy "
-    "use_timeouts use_extra_query use_azure_client use_http_client show_svg trust_result_host"
+    "use_timeouts use_extra_query use_azure_client use_http_client show_svg trust_result_host set_shared change_key"
 )
 IN_OPTIONS: Final = {
     **dict.fromkeys(_PYTHON_ONLY.split(), ""),

@@ -129,7 +129,7 @@ class ClaimStore(JobStore):
         if self.held:
             self._mine = answer.claim
             self._ledger.hold(self._key, answer.claim)
-        return self._record(answer.claim)
+        return record_of(self._key, answer.claim, self._ledger.where)
 
     async def _ask(self, new: Claim, *, waited: bool) -> Answer:
         def rule(known: Claim | None, now: float) -> tuple[Claim | None, Answer]:
@@ -225,37 +225,40 @@ class ClaimStore(JobStore):
         self._mine = new or mine
         return new
 
-    def _record(self, claim: Claim) -> JobRecord:
-        error = claim.error
-        if claim.state == "unknown" and error is None:
-            summary = (
-                f"The process that was sending this job ({claim.holder}) ended before the response arrived."
-            )
-            error = error_record(OutcomeUnknownError(summary, maybe_billed=True))
-        try:
-            if claim.answer is not None:
-                check_answer(claim.answer, self.folder)
-            if error is not None:
-                str(error_of(error))
-            if claim.cost is not None:
-                Decimal(claim.cost)
-        except DAMAGE as problem:
-            summary = f"The claim {self._key!r} in {self._ledger.where} is damaged: {problem!r}."
-            raise CoordinationError(summary) from problem
-        return JobRecord(
-            self._key,
-            claim.id,
-            claim.idempotency_key,
-            state=claim.state,
-            response=claim.answer,
-            error=error,
-            cost=claim.cost,
-            params=claim.params,
-            kind=claim.kind,
-            images=claim.images,
-            model=claim.model,
-            sent_at=claim.sent_at,
-        )
+
+def record_of(key: str, claim: Claim, where: str) -> JobRecord:
+    """Return a claim as the record of a job.
+
+    Raises:
+        CoordinationError: If the claim is damaged.
+    """
+    error = claim.error
+    if claim.state == "unknown" and error is None:
+        summary = f"The process that was sending this job ({claim.holder}) ended before the response arrived."
+        error = error_record(OutcomeUnknownError(summary, maybe_billed=True))
+    try:
+        if claim.answer is not None:
+            check_answer(claim.answer, ClaimStore.folder)
+        if error is not None:
+            str(error_of(error))
+        if claim.cost is not None:
+            Decimal(claim.cost)
+    except DAMAGE as problem:
+        raise CoordinationError(f"The claim {key!r} in {where} is damaged: {problem!r}.") from problem
+    return JobRecord(
+        key,
+        claim.id,
+        claim.idempotency_key,
+        state=claim.state,
+        response=claim.answer,
+        error=error,
+        cost=claim.cost,
+        params=claim.params,
+        kind=claim.kind,
+        images=claim.images,
+        model=claim.model,
+        sent_at=claim.sent_at,
+    )
 
 
 def _with_extra(content: str, extra: Mapping[str, Any]) -> str:

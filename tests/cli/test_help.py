@@ -43,8 +43,8 @@ def test_help_of_a_class_describes_each_field_once(cls: type[Any]) -> None:
 
 
 def test_every_method_with_options_is_covered() -> None:
-    assert {name for _, name in WITH_OPTIONS} == {*JOBS, "send", "stream"}
-    assert len(WITH_OPTIONS) == 2 * (len(JOBS) + 2)
+    assert {name for _, name in WITH_OPTIONS} == {*JOBS, "send", "stream", "once"}
+    assert len(WITH_OPTIONS) == 2 * (len(JOBS) + 3)
 
 
 @pytest.mark.parametrize(("cls", "name"), WITH_OPTIONS)
