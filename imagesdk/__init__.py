@@ -33,7 +33,8 @@ _HOMES = {
         "CoordinationError DownloadError ImageNotLoadedError ImageSDKError InternalServerError InvalidRequestError "
         "JournalError LimitWaitError ModerationError NotFoundError OutcomeUnknownError "
         "OutcomeUnknownTimeoutError PendingTaskError PermissionDeniedError QuotaExceededError RateLimitError "
-        "RetiredError RunStoppedError StreamError UnprocessableEntityError"
+        "RetiredError RunStoppedError StreamError UnprocessableEntityError WebhookError WebhookSignatureError "
+        "WebhookTimestampError"
     ),
 }
 """Public names by the module that has them."""

@@ -40,6 +40,9 @@ from imagesdk.errors import RetiredError as RetiredError
 from imagesdk.errors import RunStoppedError as RunStoppedError
 from imagesdk.errors import StreamError as StreamError
 from imagesdk.errors import UnprocessableEntityError as UnprocessableEntityError
+from imagesdk.errors import WebhookError as WebhookError
+from imagesdk.errors import WebhookSignatureError as WebhookSignatureError
+from imagesdk.errors import WebhookTimestampError as WebhookTimestampError
 from imagesdk.fan_out.outcomes import DryRun as DryRun
 from imagesdk.fan_out.outcomes import JobLike as JobLike
 from imagesdk.fan_out.outcomes import Labelled as Labelled

@@ -9,6 +9,9 @@
     ├── CoordinationError                           the store that processes share cannot be used
     ├── JournalError                                the journal of a run cannot be used
     ├── RunStoppedError                             a run ended before its last job
+    ├── WebhookError                                a webhook is not to be used
+    │   ├── WebhookSignatureError                   nobody who has the secret sent it
+    │   └── WebhookTimestampError                   it is too old or too new
     └── APIError
         ├── APIConnectionError                      not sent: no connection
         │   ├── APITimeoutError
@@ -54,7 +57,7 @@ __all__ = [
     "InvalidRequestError", "JournalError", "LimitWaitError", "ModerationError", "NotFoundError",
     "OutcomeUnknownError", "OutcomeUnknownTimeoutError", "PendingTaskError", "PermissionDeniedError",
     "QuotaExceededError", "RateLimitError", "RetiredError", "RunStoppedError", "StreamError",
-    "UnprocessableEntityError",
+    "UnprocessableEntityError", "WebhookError", "WebhookSignatureError", "WebhookTimestampError",
 ]
 # fmt: on
 
@@ -237,6 +240,23 @@ class RunStoppedError(ImageSDKError):
         self.last_error = last_error
         """The error of the job or the attempt that failed last."""
         self.__cause__ = last_error
+
+
+class WebhookError(ImageSDKError):
+    """A webhook is not to be used. Respond with status 400 and do nothing else."""
+
+
+class WebhookSignatureError(WebhookError):
+    """A webhook has no signature, or none that fits its content and the secret."""
+
+
+class WebhookTimestampError(WebhookError):
+    """A webhook is signed, but was sent too long ago, or in the future: it may be a copy of an earlier one."""
+
+    def __init__(self, summary: str, *, age: float | None = None, remedies: Iterable[Remedy] = ()) -> None:
+        super().__init__(summary, remedies=remedies)
+        self.age = age
+        """Seconds since it was sent, negative for one of the future; ``None`` if its time is unreadable."""
 
 
 class APIError(ImageSDKError):

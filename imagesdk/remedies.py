@@ -161,6 +161,10 @@ class Remedy:
     USE_AZURE_CLIENT = _Words("Use {value}.")
     USE_HTTP_CLIENT = _Words("Pass http_client=httpx.AsyncClient({value}=...).")
     USE_CLIENT_OPTIONS = _Words("Use api_key=, base_url= or idempotency_key= instead.")
+    PASS_WEBHOOK_SECRET = _Words("Pass the signing secret of this webhook endpoint (whsec_...).")
+    PASS_WEBHOOK_HEADERS = _Words("Pass all headers of the request.")
+    PASS_RAW_BODY = _Words("Pass the body as it arrived, before a framework parses it.")
+    CHECK_SYSTEM_CLOCK = _Words("Respond with status 400; if it was sent just now, correct the clock of this machine.")
     # fmt: on
 
     def of(self, value: object) -> Remedy:

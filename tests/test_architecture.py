@@ -33,7 +33,7 @@ ROOMS = (
     {"_ratelimit", "_transport"},
     {"_protocol", "pricing"},
     {"jobs", "prepare"},
-    {"types", "reports"},
+    {"types", "reports", "webhooks"},
     {"_media", "policies"},
     {"_runtime", "events", "models"},
     {"errors"},

@@ -122,7 +122,8 @@ def _reasons(value: object, name: str, parent: str) -> Iterator[Reason]:
     elif isinstance(value, ImageRef):
         if value.text is not None:
             shown = excerpt(" ".join(value.text.split()), 100)
-            yield Reason(f"the image is the text {shown!r}", _names_filter(value.text))
+            seen = f"is the text {shown!r}" if value.text else "is empty"
+            yield Reason(f"the image {seen}", _names_filter(value.text))
     elif value is True and key in _FLAGS:
         category = parent if key == "filtered" and parent else None
         yield Reason(f"{category or name} was filtered" if category else name, True, category)

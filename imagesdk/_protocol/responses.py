@@ -37,7 +37,8 @@ _TOTALS = ("input_tokens", "output_tokens", "total_tokens")
 _SETTINGS = ("size", "quality", "background", "output_format", "safety_identifier")
 _CONTAINERS = ("data", "images", "output", "output_images", "result")
 _URL_KEYS = ("url", "image_url", "image")
-_ERROR_KEYS = frozenset({"error", "errors"})  # their URLs are those of help pages
+_OTHER_KEYS = frozenset({"error", "errors", "input", "inputs", "parameters", "request"})
+"""Keys whose URLs are those of help pages, and whose images are those of the request."""
 
 
 @frozen
@@ -144,7 +145,7 @@ def _entries(body: dict[str, Any]) -> list[Any]:
     data = body.get("data")
     if is_list(data) and data:
         del body["data"]
-        return [{"url": item} if _is_url(item) else item for item in data]
+        return [_as_object(item) for item in data]
     for name in _CONTAINERS:
         if entries := list(_image_objects(body.get(name), urls=True)):
             if is_list(body[name]):
@@ -240,13 +241,19 @@ def _image_objects(value: Any, *, urls: bool = False) -> Iterator[dict[str, Any]
             yield value
             return
         for key, item in value.items():
-            if key not in _ERROR_KEYS and not isinstance(item, str):
+            if key not in _OTHER_KEYS and not isinstance(item, (str, ImageRef)):
                 yield from _image_objects(item, urls=urls)
     elif is_list(value):
         for item in value:
             yield from _image_objects(item, urls=urls)
-    elif urls and _is_url(value):
-        yield {"url": value}
+    elif _is_image(value) or (urls and _is_url(value)):
+        yield _as_object(value)
+
+
+def _as_object(value: Any) -> Any:
+    if _is_image(value):
+        return {"b64_json": value}
+    return {"url": value} if _is_url(value) else value
 
 
 def _is_image(value: object) -> TypeGuard[ImageRef]:

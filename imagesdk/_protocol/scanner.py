@@ -3,13 +3,15 @@
 The response to an image request is a few hundred bytes of JSON around megabytes of base64. :meth:`Scanner.feed` takes
 chunks of any size and returns image events. The base64 is left out of the remaining JSON, which is parsed at the end.
 
-=================================  ============================
-string value                       result
-=================================  ============================
-of a key ``b64_json``              an image
-of a key ``url``, if ``data:...``  an image
-any other                          part of the remaining JSON
-=================================  ============================
+===================================================================  ============================
+string value                                                         result
+===================================================================  ============================
+of a key ``b64_json``                                                an image
+of a key ``url``, if ``data:...``                                    an image
+any other, if ``data:image/...`` or the base64 of a PNG, JPEG,       an image
+WebP or GIF
+any other                                                            part of the remaining JSON
+===================================================================  ============================
 
 At no time does memory contain more of an image than the last chunk.
 
@@ -59,10 +61,14 @@ STEP_TOKENS = 400
 """Maximum number of strings and gaps that are scanned in one step."""
 _SMALL_BYTES, _SMALL_VALUES = 64 * 1024, 2000  # of a response that is parsed at once
 
-_IMAGE_KEYS = frozenset({"b64_json", "url"})
 _MAX_KEY_LENGTH = 64
 _MAX_DATA_HEADER = 1024
 _DATA = b"data:"
+_STARTS: dict[str | None, tuple[bytes, ...]] = {"b64_json": (), "url": (_DATA,)}
+"""How the values of a key begin if they are images; in any way if empty."""
+_OTHER_STARTS = (b"data:image/", b"iVBORw0KGgo", b"/9j/", b"UklGR", b"R0lGOD")
+"""The same for other keys: a data URL, PNG, JPEG, WebP, GIF."""
+_FIRST_BYTES = frozenset(b"di/UR\\")
 _PLACEHOLDER = "\x00imagesdk image "
 _SPACE = b" \t\r\n"
 _ESCAPED_TEXT = re.compile(rb'(?:\\.[^"\\]*)*', re.DOTALL)
@@ -156,6 +162,7 @@ class Scanner:
         self._between = b""  # the text since that string, without white space
         self._escaped = False  # a chunk ended between a backslash and its character
         self._head = b""  # of a value that may be an image
+        self._starts: tuple[bytes, ...] = ()  # how it begins if it is one; any beginning if empty
         self._image: _Base64 | None = None
         self.image_count = 0  # the images that have started
 
@@ -239,11 +246,12 @@ class Scanner:
         if quote < 0:
             return end
         self._rest += b'"'
-        if self._between == b":" and self._key() in _IMAGE_KEYS:
-            self._head = b""
-            self._state = self._at_value
-        else:
+        starts = _STARTS.get(self._key(), _OTHER_STARTS) if self._between == b":" else _OTHER_STARTS
+        if starts is _OTHER_STARTS and end + 1 < len(chunk) and chunk[end + 1] not in _FIRST_BYTES:
             self._begin_string()
+        else:
+            self._head, self._starts = b"", starts
+            self._state = self._at_value
         return end + 1
 
     def _key(self) -> str | None:
@@ -289,12 +297,11 @@ class Scanner:
 
     def _at_value(self, chunk: bytes, at: int, events: list[Event]) -> int:
         """Decide by its first bytes whether a value is an image."""
-        is_url = self._key() == "url"
         self._head += chunk[at : at + 1]
-        prefix = _unescape(self._head)[0]
-        if is_url and len(prefix) < len(_DATA) and _DATA.startswith(prefix):
+        start = _unescape(self._head)[0]
+        if start not in self._starts and any(each.startswith(start) for each in self._starts):
             return at + 1
-        if prefix == _DATA if is_url else self._head != b'"':
+        if start in self._starts if self._starts else self._head != b'"':
             if self.image_count == self._max_count:
                 raise FixedCapError(f"the response has more than {self._max_count} images")
             self._image = _Base64(self.image_count, self._max_image)
@@ -356,8 +363,6 @@ class _Base64:
         self._carry = self._carry.translate(None, _SPACE)
         if self._carry:  # some servers omit the padding
             rest += self._decode(b"=" * (-len(self._carry) % 4))
-        if self._size == 0:
-            raise ScanError("an image is empty")
         return rest
 
     def _skip_header(self, text: bytes) -> bytes:

@@ -73,8 +73,8 @@ PACE_GROWTH_FACTOR = 4.0
 MAX_PACE_GROWTHS = 10
 """Growth steps of the time until bursts are tried again."""
 
-MAX_PACED_PAUSES = 2
-"""Growth steps of a pause longer than Retry-After, where something was accepted after the pause before it."""
+MAX_SHARED_PAUSES = 2
+"""Growth steps of a pause on a shared account, where something was accepted after the pause before it."""
 
 FRUITLESS_PAUSES = 2
 """Pauses in a row, without a Retry-After, whose first request was rejected: waiting a little does not help."""
@@ -185,8 +185,8 @@ class Pacer:
         if self._noise.explains(permit.weight, usage, self._limit):
             self._ignore(now)
             return
-        if not is_fruitless and (self.pace or wait is not None):
-            self._pauses = 0 if wait is None else min(self._pauses, MAX_PACED_PAUSES)
+        if not is_fruitless:  # what was sent after the pause is not rejected, though its answer may take long
+            self._pauses = min(self._pauses, MAX_SHARED_PAUSES) if self._no_retry_hint and wait is None else 0
         pause = self._pause(wait)
         if usage.has_capacity and usage.sent and self._account_is_shared(wait, usage):
             pause = max(pause, usage.next_free_at - now)

@@ -238,6 +238,9 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--tls", nargs="?", const="imagesdk-ca.pem", metavar="FILE", help=tls)
     quirks = "emulate another server, such as localai or azure (see docs/servers.md)"
     add("--quirks", metavar="SERVER", help=quirks)
+    delay = "time that a batch takes; from 24 hours on, it expires (default: %(default)g)"
+    add("--batch-delay", type=_seconds, default=0.0, metavar="SECONDS", help=delay)
+    add("--webhook", metavar="URL", help="send a signed webhook to URL when a batch ends")
 
 
 def _port(text: str) -> int:

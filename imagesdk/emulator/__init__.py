@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from imagesdk.emulator.faults import Fault, Faults
     from imagesdk.emulator.server import Emulator, EmulatorOptions, serve
     from imagesdk.emulator.state import EmulatorState, RequestRecord
+    from imagesdk.emulator.webhooks import WEBHOOK_SECRET
 
 __all__ = [
+    "WEBHOOK_SECRET",
     "Emulator",
     "EmulatorOptions",
     "EmulatorState",
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "WEBHOOK_SECRET": "webhooks",
     "Emulator": "server",
     "EmulatorOptions": "server",
     "EmulatorState": "state",

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime
 from functools import partial
 
+import anyio.to_thread
 from attrs import frozen
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -14,12 +15,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from imagesdk.emulator.answers import model_not_found, unknown_parameter
+from imagesdk.emulator.answers import (
+    Refusal,
+    invalid_type,
+    missing_parameter,
+    model_not_found,
+    unknown_parameter,
+)
+from imagesdk.emulator.batch_requests import BATCHES_SINCE, BatchRequests
+from imagesdk.emulator.batches import BatchStore
 from imagesdk.emulator.bodies import drain, read_body
+from imagesdk.emulator.clock import VirtualClock
+from imagesdk.emulator.contents import ContentResponse
 from imagesdk.emulator.faults import FaultTarget
 from imagesdk.emulator.files import MAX_FILE, FileStore, read_upload
 from imagesdk.emulator.images import Images
-from imagesdk.emulator.limits import CoolingWindow, ImageWindow
+from imagesdk.emulator.limits import CoolingWindow, ImageWindow, UploadWindow
 from imagesdk.emulator.models import Model, models_on
 from imagesdk.emulator.moderation import FORBIDDEN_WORD
 from imagesdk.emulator.parameters import Choice, Integer
@@ -27,9 +38,10 @@ from imagesdk.emulator.provenance import read_checked_file
 from imagesdk.emulator.quirks import find
 from imagesdk.emulator.results import ResultStore, azure_error
 from imagesdk.emulator.state import EmulatorState
+from imagesdk.emulator.webhooks import WEBHOOK_SECRET, WebhookSender
 from imagesdk.emulator.wire import WRONG_KEY, ApiMiddleware, exception_handlers
 
-__all__ = ["FORBIDDEN_WORD", "WRONG_KEY", "create_app"]
+__all__ = ["FORBIDDEN_WORD", "WEBHOOK_SECRET", "WRONG_KEY", "create_app"]
 
 
 def create_app(
@@ -44,6 +56,13 @@ def create_app(
     state: EmulatorState | None = None,
     allow_remote: bool = False,
     quirks: str | None = None,
+    upload_limit: str | None = "1000/min",
+    file_ranges: bool = False,
+    batch_delay: float = 0,
+    batch_tokens: int | None = None,
+    poll_after_ms: int | None = None,
+    webhook_url: str | None = None,
+    webhook_secret: str = WEBHOOK_SECRET,
 ) -> Starlette:
     """Build the application.
 
@@ -55,27 +74,55 @@ def create_app(
         require_key: Whether requests without a key, or with the key :data:`WRONG_KEY`, are answered with 401.
         done_marker: Whether every stream ends with ``data: [DONE]``, as on some servers but not on OpenAI's.
         verified: Whether the organization is verified. If not, GPT Image models are answered with 403.
-        clock: Seconds since the epoch, for the rate limit and the lifetime of result URLs and files.
+        clock: Seconds since the epoch, for the rate limit, batches and the lifetime of result URLs and files. What
+            :meth:`Emulator.advance` adds is on top of it.
         state: Record of requests and queue of faults. The default is a new one, at ``app.state.emulator``.
         allow_remote: Whether to serve any ``Host``. By default only loopback names are served, so that no web
             page can reach the emulator.
         quirks: Name of another server of the Images API, from :data:`imagesdk.emulator.quirks.QUIRKS`.
+        upload_limit: Uploads of files per time window, in the form of ``limit``.
+        file_ranges: Whether a part of a file can be downloaded with a ``Range`` header. Otherwise it is ignored.
+        batch_delay: Seconds from the creation of a batch to its end, on the clock. After 24 hours a batch expires.
+        batch_tokens: Input tokens of all waiting batches of a model, above which a batch fails with
+            ``token_limit_exceeded``.
+        webhook_url: URL to which a signed webhook is sent when a batch ends.
+        webhook_secret: Signing secret of the webhooks. The default is :data:`WEBHOOK_SECRET`.
+        poll_after_ms: Value of the header ``openai-poll-after-ms`` of responses about a batch that has not ended.
 
     Raises:
-        ValueError: If ``limit`` cannot be parsed or ``quirks`` is not a known server.
+        ValueError: If ``limit`` or ``upload_limit`` cannot be parsed, ``batch_delay`` is negative, or ``quirks`` is not a
+            known server.
     """
     quirk = find(quirks)
     state = state if state is not None else EmulatorState()
+    state.clock = clock = VirtualClock(clock)
     state.window = None
     if limit is not None and limit != "none":
         cooldown = quirk.cooldown
         state.window = CoolingWindow(limit, clock, cooldown) if cooldown else ImageWindow(limit, clock)
     state.results = ResultStore(clock)
     state.files = FileStore(clock)
+    if not batch_delay >= 0:
+        raise ValueError(f"batch_delay is a number of seconds of at least 0, not {batch_delay!r}")
+    state.batches.close()
+    sender = None if webhook_url is None else WebhookSender(webhook_url, webhook_secret)
+    state.batches = BatchStore(
+        clock, state.files, token_limit=batch_tokens, sender=sender, expires=not quirk.deployments
+    )  # learn.microsoft.com: Azure's do not
+    state.uploads = (
+        None if upload_limit is None or upload_limit == "none" else UploadWindow(upload_limit, clock)
+    )
     images = Images(state, clock, seed, as_of, done_marker, verified, quirk)
-    service = _Service(state, clock, as_of)
+    service = _Service(state, clock, as_of, file_ranges)
+    batches = BatchRequests(
+        state, clock, seed, as_of, verified, batch_delay, poll_after_ms, quirk.deployments
+    )
     download, files = partial(service.faulty, "downloads", service.stored), partial(service.faulty, "files")
-    checks = partial(service.faulty, "checks", service.provenance)
+    contents, checks = (
+        partial(service.faulty, "contents", service.content),
+        partial(service.faulty, "checks", service.provenance),
+    )
+    has_batches = quirk.openai and (as_of is None or as_of >= BATCHES_SINCE)
     root = quirk.root
     routes = [
         *(
@@ -86,15 +133,36 @@ def create_app(
         Route(quirk.urls.partition("?")[0], download, methods=["GET"]),
         Route(f"{root}/files", partial(files, service.files), methods=["GET", "POST"]),
         Route(f"{root}/files/{{name}}", partial(files, service.file), methods=["GET", "DELETE"]),
-        Route(f"{root}/files/{{name}}/content", partial(files, service.content), methods=["GET"]),
+        Route(f"{root}/files/{{name}}/content", contents, methods=["GET"]),
         *(
             [Route(f"{root}/content_provenance_checks", checks, methods=["POST"])]
             if quirk.openai and not quirk.deployments
             else []
         ),
+        *(
+            [
+                Route(
+                    f"{root}/batches", partial(service.faulty, "batches", batches.create), methods=["POST"]
+                ),
+                Route(f"{root}/batches", partial(service.faulty, "polls", batches.look), methods=["GET"]),
+                Route(
+                    f"{root}/batches/{{name}}",
+                    partial(service.faulty, "polls", batches.look),
+                    methods=["GET"],
+                ),
+                Route(
+                    f"{root}/batches/{{name}}/cancel",
+                    partial(service.faulty, "cancels", batches.cancel),
+                    methods=["POST"],
+                ),
+            ]
+            if has_batches
+            else []
+        ),
         Route(f"{root}/models", service.models, methods=["GET"]),
         Route(f"{root}/models/{{name}}", service.model, methods=["GET"]),
         Route("/healthz", _healthz, methods=["GET"]),
+        Route("/_emulator/clock", service.time, methods=["GET", "POST"]),
     ]
     guard = Middleware(ApiMiddleware, state, require_key, allow_remote, quirk.refuse, root)
     app = Starlette(routes=routes, middleware=[guard], exception_handlers=exception_handlers(quirk.refuse))
@@ -110,6 +178,7 @@ class _Service:
     state: EmulatorState
     clock: Callable[[], float]
     day: date | None
+    ranges: bool
 
     async def models(self, request: Request) -> Response:
         data = [_model_json(model, name) for model in models_on(self.day) for name in model.names]
@@ -136,7 +205,10 @@ class _Service:
     async def files(self, request: Request) -> Response:
         if request.method == "POST":
             body = await read_body(request, "multipart/form-data", max_file=MAX_FILE)
-            return JSONResponse(self.state.files.add(*read_upload(body)).to_json())
+            upload = read_upload(body)
+            if self.state.uploads is not None:
+                self.state.uploads.take(1)
+            return JSONResponse(self.state.files.add(*upload).to_json())
         query = request.query_params
         for name in query:
             if name not in {"purpose", "after", "limit", "order"}:
@@ -151,12 +223,33 @@ class _Service:
         return JSONResponse(files.delete(name) if request.method == "DELETE" else files.get(name).to_json())
 
     async def content(self, request: Request) -> Response:
-        data = self.state.files.content(request.path_params["name"])
-        return Response(data, media_type="application/octet-stream")
+        file = self.state.files.content(request.path_params["name"])
+        return ContentResponse(file, wanted=request.headers.get("range") if self.ranges else None)
 
     async def provenance(self, request: Request) -> Response:
         data = read_checked_file(await read_body(request, "multipart/form-data", max_file=MAX_FILE))
         return JSONResponse(self.state.drawn.report(data, self.clock()))
+
+    async def time(self, request: Request) -> Response:
+        """Advance the clock by ``{"advance": seconds}``, and return the time."""
+        if request.method == "POST":
+            body = await read_body(request, "application/json")
+            for name in body.fields.values:
+                if name != "advance":
+                    raise unknown_parameter(name)
+            seconds = body.fields.first("advance")
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+                raise (
+                    missing_parameter("advance")
+                    if seconds is None
+                    else invalid_type("advance", "a number", seconds)
+                )
+            try:
+                self.state.clock.advance(seconds)
+                await anyio.to_thread.run_sync(self.state.batches.update)
+            except ValueError as error:
+                raise Refusal(f"Invalid 'advance': {error}.", param="advance", code="invalid_value") from None
+        return JSONResponse({"object": "clock", "now": self.state.clock()})
 
     async def stored(self, request: Request) -> Response:
         found = self.state.results.get(request.path_params["name"], request.query_params)

@@ -1,8 +1,8 @@
 """Queued faults: error responses, broken streams and broken connections.
 
 A fault applies to one request, in the order of the queue. There is a queue for image requests, one for
-downloads of result URLs, one for the Files API and one for provenance checks. A request uses up its fault even if the request itself is
-invalid.
+downloads of result URLs, one for provenance checks, two for the Files API, three for requests about batches, and one for
+batches themselves. A request uses up its fault even if the request itself is invalid.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from functools import partial
 from typing import Literal, TypeAlias, cast, get_args
 
 import anyio
+import anyio.lowlevel
 from attrs import field, frozen
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from imagesdk.emulator.batch_faults import BatchFault, LineOrder, Lines
 from imagesdk.emulator.known_errors import KNOWN_ERRORS
 
 __all__ = ["ErrorShape", "Fault", "FaultTarget", "Faults", "drop_connection", "unless_disconnected"]
@@ -26,8 +28,12 @@ CloseConnection: TypeAlias = Callable[[Scope], bool]
 """Closes the connection of a request. Returns ``False`` for a connection that the server does not know."""
 ErrorShape: TypeAlias = Literal["nested", "flat"]
 """Form of an error inside a stream: ``{"error": {...}}`` or ``{"type": "error", ...}``."""
-FaultTarget: TypeAlias = Literal["images", "downloads", "files", "checks"]
-"""Kind of request: an image request, the download of a result URL, a request to the Files API, or a provenance check."""
+FaultTarget: TypeAlias = Literal[
+    "images", "downloads", "files", "checks", "contents", "batches", "polls", "cancels"
+]
+"""Kind of request: an image request, the download of a result URL, another request to the Files API than the download of a
+content, a provenance check, the download of a file's content, the creation of a batch, a look at one batch or at the list,
+and a cancellation."""
 
 
 @frozen
@@ -95,6 +101,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._queues: dict[FaultTarget, deque[Fault]] = {target: deque() for target in get_args(FaultTarget)}
+        self._batches: deque[BatchFault] = deque()
 
     def http(
         self,
@@ -221,6 +228,83 @@ class Faults:
             raise ValueError("faults.connection() needs drop=True, truncate= or delay=")
         self._add(Fault(drop=drop, truncate=truncate, delay=delay, after_work=after_work), on, times)
 
+    def batch(
+        self,
+        *,
+        missing: Lines = 0,
+        duplicated: Lines = 0,
+        no_status: Lines = 0,
+        garbled: Lines = 0,
+        failed: Lines = 0,
+        counts: Mapping[str, int] | None = None,
+        no_output_file: bool = False,
+        files_gone: bool = False,
+        error: str | None = None,
+        delay: float | None = None,
+        stuck: float | None = None,
+        cancel_hangs: bool = False,
+        unlisted: float = 0,
+        order: LineOrder = "shuffled",
+        webhooks: int = 1,
+        times: int = 1,
+    ) -> None:
+        """Queue what the next batch does wrong. It is made and billed all the same, except for what fails.
+
+        Lines are a number, or the ``custom_id`` of each. Numbers choose different lines.
+
+        Args:
+            missing: Lines that are in no file.
+            duplicated: Lines that are in the output file twice.
+            no_status: Lines with a status of 0 and no body.
+            garbled: Lines that end in the middle, and so are not JSON.
+            failed: Lines that fail with a server error, and are in the error file.
+            counts: Numbers that replace those of ``request_counts``: ``total``, ``completed`` or ``failed``.
+            no_output_file: Whether ``output_file_id`` is ``null``.
+            files_gone: Whether the output and error files are gone when the batch ends.
+            error: Code of an error that fails the batch in validation, for example ``"token_limit_exceeded"``.
+            delay: Seconds from the creation of the batch to its end, in place of ``batch_delay``.
+            stuck: Share of the lines after which the batch stops. It then expires after 24 hours.
+            cancel_hangs: Whether a cancellation never ends.
+            unlisted: Seconds before the batch is in the list.
+            order: Order of the lines in the output file: ``"shuffled"``, ``"given"`` or ``"reversed"``.
+            webhooks: How often the webhook of its end is sent.
+            times: Number of batches that the fault applies to.
+
+        Raises:
+            ValueError: If ``stuck`` is not between 0 and 1, ``delay`` is negative, or ``order`` or a key of ``counts`` is not a known one.
+        """
+        if stuck is not None and not 0 <= stuck <= 1:
+            raise ValueError(f"stuck is a share between 0 and 1, not {stuck!r}")
+        if delay is not None and not delay >= 0:
+            raise ValueError(f"delay is a number of seconds of at least 0, not {delay!r}")
+        if order not in get_args(LineOrder):
+            raise ValueError(f"order is one of {', '.join(get_args(LineOrder))}, not {order!r}")
+        unknown = set(counts or {}) - {"total", "completed", "failed"}
+        if unknown:
+            raise ValueError(f"counts has total, completed and failed, not {', '.join(sorted(unknown))}")
+        fault = BatchFault(
+            missing=missing,
+            duplicated=duplicated,
+            no_status=no_status,
+            garbled=garbled,
+            failed=failed,
+            counts=dict(counts or {}),
+            no_output_file=no_output_file,
+            files_gone=files_gone,
+            error=error,
+            delay=delay,
+            stuck=stuck,
+            cancel_hangs=cancel_hangs,
+            unlisted=unlisted,
+            order=order,
+            webhooks=webhooks,
+        )
+        self._batches.extend([fault] * times)
+
+    def take_batch(self) -> BatchFault:
+        """Remove and return the fault of a new batch, or one that changes nothing."""
+        return self._batches.popleft() if self._batches else BatchFault()
+
     def take(self, target: FaultTarget = "images") -> Fault | None:
         """Remove and return the fault for the current request."""
         queue = self._queues[target]
@@ -228,11 +312,12 @@ class Faults:
 
     def clear(self) -> None:
         """Remove every fault."""
+        self._batches.clear()
         for queue in self._queues.values():
             queue.clear()
 
     def __len__(self) -> int:
-        return sum(len(queue) for queue in self._queues.values())
+        return len(self._batches) + sum(len(queue) for queue in self._queues.values())
 
     def _add(self, fault: Fault, on: FaultTarget, times: int) -> None:
         if on not in self._queues:
@@ -270,8 +355,9 @@ class _BrokenResponse(Response):
     """A response that is late or truncated. A truncated one ends with its connection."""
 
     def __init__(self, real: Response, delay: float, sent: int | None, *, silent: bool = False) -> None:
-        super().__init__(bytes(real.body), real.status_code)
+        super().__init__(status_code=real.status_code)
         self.raw_headers = real.raw_headers
+        self._real = real
         self._delay = delay
         self._sent = sent
         self._silent = silent
@@ -280,14 +366,28 @@ class _BrokenResponse(Response):
         if self._delay and not await unless_disconnected(receive, partial(anyio.sleep, self._delay)):
             return
         if self._sent is None:
-            await super().__call__(scope, receive, send)
+            await self._real(scope, receive, send)
             return
         if not self._silent:
-            start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-            await send(start)
-            part = bytes(self.body)[: self._sent]
-            await send({"type": "http.response.body", "body": part, "more_body": True})
+            await self._send_part(scope, receive, send, self._sent)
         await drop_connection(scope, receive)
+
+    async def _send_part(self, scope: Scope, receive: Receive, send: Send, left: int) -> None:
+        """Send the real response until ``left`` bytes of its body are sent."""
+        with anyio.CancelScope() as rest:
+
+            async def send_part(message: Message) -> None:
+                nonlocal left
+                if message["type"] == "http.response.body":
+                    part = message.get("body", b"")[:left]
+                    left -= len(part)
+                    message = {"type": "http.response.body", "body": part, "more_body": True}
+                await send(message)
+                if message["type"] == "http.response.body" and not left:
+                    rest.cancel()
+                    await anyio.lowlevel.checkpoint()
+
+            await self._real(scope, receive, send_part)
 
 
 def _check_error(error: str | None) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from attrs import field, frozen
 
 from imagesdk.emulator.answers import Refusal, invalid_type, missing_parameter, unknown_parameter
+from imagesdk.emulator.batch_input import MAX_INPUT
 from imagesdk.emulator.bodies import Body, SentFile
 from imagesdk.emulator.parameters import Choice, Integer
 
@@ -22,14 +24,28 @@ MAX_FILE = 512 * 1024 * 1024
 """Largest size of a file in bytes, as in the API."""
 
 _BATCH_LIFE = 30 * 24 * 3600  # default lifetime in seconds of a file for a batch
+_PIECE = 1024 * 1024
 _PURPOSES = ("fine-tune", "assistants", "batch", "user_data", "vision", "evals")
 _NOT_DOWNLOADED = frozenset({"assistants", "user_data"})
 _ANCHOR, _SECONDS = "expires_after[anchor]", "expires_after[seconds]"
 
 
+class MadeContent(Protocol):
+    """Content that is made whenever it is read."""
+
+    @property
+    def size(self) -> int:
+        """The length in bytes."""
+        ...
+
+    def pieces(self, start: int, stop: int) -> Iterator[bytes]:
+        """Yield the bytes from ``start`` to ``stop``."""
+        ...
+
+
 @frozen
 class StoredFile:
-    """Stored file."""
+    """Stored file. Its content is ``data``, or ``made``."""
 
     id: str
     filename: str
@@ -37,6 +53,20 @@ class StoredFile:
     created_at: int
     expires_at: int | None
     data: bytes = field(repr=False)
+    made: MadeContent | None = None
+
+    @property
+    def size(self) -> int:
+        """The length in bytes."""
+        return len(self.data) if self.made is None else self.made.size
+
+    def pieces(self, start: int, stop: int) -> Iterator[bytes]:
+        """Yield the bytes from ``start`` to ``stop``. This may be slow and belongs in a thread."""
+        if self.made is not None:
+            yield from self.made.pieces(start, stop)
+            return
+        for begin in range(start, stop, _PIECE):
+            yield self.data[begin : min(stop, begin + _PIECE)]
 
     def to_json(self) -> dict[str, object]:
         """Return the file as a JSON object of the API."""
@@ -45,7 +75,7 @@ class StoredFile:
             "id": self.id,
             "purpose": self.purpose,
             "filename": self.filename,
-            "bytes": len(self.data),
+            "bytes": self.size,
             "created_at": self.created_at,
             "expires_at": self.expires_at,
             "status": "processed",
@@ -71,21 +101,16 @@ class FileStore:
     def add(self, file: SentFile, purpose: str, life: int | None) -> StoredFile:
         """Store a file. ``life`` is its lifetime in seconds."""
         with self._lock:
-            sizes = [len(stored.data) for stored in self._unexpired()]
+            sizes = [len(stored.data) for stored in self._unexpired() if stored.made is None]
             if len(sizes) >= self._max_count or sum(sizes) + len(file.data) > self._max_bytes:
                 text = "You have exceeded your file storage quota. Delete files to make room."
                 raise Refusal(text, code="storage_quota_exceeded")
-            now = int(self._clock())
-            stored = StoredFile(
-                id=f"file-{secrets.token_hex(12)}",
-                filename=file.filename or "upload",
-                purpose=purpose,
-                created_at=now,
-                expires_at=None if life is None else now + life,
-                data=file.data,
-            )
-            self._files[stored.id] = stored
-        return stored
+            return self._keep(file.filename or "upload", purpose, int(self._clock()), life, file.data)
+
+    def put(self, filename: str, purpose: str, created_at: int, life: int, made: MadeContent) -> StoredFile:
+        """Store a file of the server itself, whose content is made whenever it is read."""
+        with self._lock:
+            return self._keep(filename, purpose, created_at, life, b"", made)
 
     def get(self, name: str) -> StoredFile:
         """Return a file."""
@@ -94,12 +119,12 @@ class FileStore:
             raise Refusal(f"No such File object: {name}", status=404, param="id")
         return stored
 
-    def content(self, name: str) -> bytes:
-        """Return the content of a file whose purpose allows downloads."""
+    def content(self, name: str) -> StoredFile:
+        """Return a file whose purpose allows downloads."""
         stored = self.get(name)
         if stored.purpose in _NOT_DOWNLOADED:
             raise Refusal(f"Not allowed to download files of purpose: {stored.purpose}")
-        return stored.data
+        return stored
 
     def delete(self, name: str) -> dict[str, object]:
         """Delete a file and return the response of the API."""
@@ -129,6 +154,27 @@ class FileStore:
         with self._lock:
             self._files.clear()
 
+    def _keep(
+        self,
+        filename: str,
+        purpose: str,
+        created_at: int,
+        life: int | None,
+        data: bytes,
+        made: MadeContent | None = None,
+    ) -> StoredFile:
+        stored = StoredFile(
+            id=f"file-{secrets.token_hex(12)}",
+            filename=filename,
+            purpose=purpose,
+            created_at=created_at,
+            expires_at=None if life is None else created_at + life,
+            data=data,
+            made=made,
+        )
+        self._files[stored.id] = stored
+        return stored
+
     def _unexpired(self) -> list[StoredFile]:
         """Delete expired files and return the others, oldest first."""
         now = self._clock()
@@ -156,6 +202,8 @@ def read_upload(body: Body) -> tuple[SentFile, str, int | None]:
     if files[0].size > MAX_FILE:
         text = f"File is too large. Maximum file size is {MAX_FILE} bytes."
         raise Refusal(text, status=413, code="file_too_large")
+    if purpose == "batch":
+        _check_batch_file(files[0])
     life = _BATCH_LIFE if purpose == "batch" else None
     if _ANCHOR in given or _SECONDS in given:
         for name in (_ANCHOR, _SECONDS):
@@ -164,3 +212,11 @@ def read_upload(body: Body) -> tuple[SentFile, str, int | None]:
         Choice(("created_at",)).read(_ANCHOR, given[_ANCHOR], form=True)
         life = Integer(3600, 2_592_000).read(_SECONDS, given[_SECONDS], form=True)
     return files[0], purpose, life
+
+
+def _check_batch_file(file: SentFile) -> None:
+    # https://github.com/BerriAI/litellm/pull/37527: the lines are not looked at before the batch is validated.
+    if not file.filename.endswith(".jsonl"):
+        raise Refusal("Invalid file format for Batch API. Must be .jsonl")
+    if file.size > MAX_INPUT:
+        raise Refusal("File is too large.", param="file", code="file_too_large")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from functools import partial
 
@@ -30,6 +30,7 @@ from imagesdk.emulator.rules import CheckedRequest, Fields, check, variations_ar
 from imagesdk.emulator.state import EmulatorState, RequestRecord
 from imagesdk.emulator.streaming import EventStream
 from imagesdk.emulator.uploads import InputImages, decode
+from imagesdk.emulator.usage import usage_of
 from imagesdk.emulator.wire import origin_of
 
 __all__ = ["Images"]
@@ -77,7 +78,7 @@ class Images:
         moderate_input(checked, request.state.request_id)
         if self.state.window is not None:
             self.state.window.take(checked.n, name)
-        self.state.billed_images += checked.n
+        self._bill(checked, inputs, fault)
         created = int(self.clock())
         remember = partial(self.state.drawn.remember, model=checked.model_name, created=created)
         painting = Painting(checked, inputs, self.seed, request.state.request_id, created, remember)
@@ -113,6 +114,15 @@ class Images:
         record.n = int(str(n)) if re.fullmatch(r"\d{1,9}", str(n), re.ASCII) else None
         record.prompt = prompt if isinstance(prompt, str) else None
         return body
+
+    def _bill(self, checked: CheckedRequest, inputs: InputImages, fault: Fault) -> None:
+        usage: Mapping[str, object] | None = None
+        if checked.model.tokens:
+            partials = (
+                checked.number("partial_images", 0) if checked.streams and not fault.forbids_stream else 0
+            )
+            usage = usage_of(checked, [image.size for image in inputs.images], partials)
+        self.state.bill.add("live", checked, usage)
 
     def _decode(self, checked: CheckedRequest, body: Body, origin: str) -> InputImages:
         rule = checked.model.uploads.get(checked.endpoint)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from imagesdk.emulator.answers import Refusal
 
-__all__ = ["CoolingWindow", "ImageWindow", "duration"]
+__all__ = ["CoolingWindow", "ImageWindow", "UploadWindow", "duration"]
 
 _UNITS = {"s": 1, "min": 60, "h": 3600}
 
@@ -23,6 +23,8 @@ class ImageWindow:
 
     ``limit`` reads ``"50/min"``, ``"10/s"``, ``"500/h"`` or, with a number of units, ``"50/10s"``.
     """
+
+    _counted = "images per minute"
 
     def __init__(self, limit: str, clock: Callable[[], float]) -> None:
         match = re.fullmatch(r"(\d+)/([1-9]\d*)?(s|min|h)", limit, re.ASCII)
@@ -42,7 +44,7 @@ class ImageWindow:
             return
         wait = self._wait(used + images - self.limit)
         raise Refusal(
-            "Rate limit exceeded for images per minute in organization org-emulator. "
+            f"Rate limit exceeded for {self._counted} in organization org-emulator. "
             f"Limit: {self.limit}/{self._text}. Current: {used + images}/{self._text}. "
             "Please visit https://platform.openai.com/docs/guides/rate-limits to learn how to increase your "
             "rate limit.",
@@ -79,6 +81,12 @@ class ImageWindow:
             if missing <= 0:
                 return when + self.seconds - self._clock()
         return None
+
+
+class UploadWindow(ImageWindow):
+    """Limit of uploads to the Files API."""
+
+    _counted = "file uploads per minute"
 
 
 class CoolingWindow(ImageWindow):

@@ -102,7 +102,7 @@ class ReferencedImages:
         if file is None:
             return 404
         try:
-            return self.files.content(file[1])
+            return self.files.content(file[1]).data
         except Refusal as refusal:
             return refusal.status
 

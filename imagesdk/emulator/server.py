@@ -47,6 +47,13 @@ class EmulatorOptions(TypedDict, total=False):
     verified: bool
     clock: Callable[[], float]
     quirks: str | None
+    upload_limit: str | None
+    file_ranges: bool
+    batch_delay: float
+    batch_tokens: int | None
+    poll_after_ms: int | None
+    webhook_url: str | None
+    webhook_secret: str
 
 
 class Emulator:
@@ -95,12 +102,21 @@ class Emulator:
         """The base URL for a client: ``http://127.0.0.1:PORT/v1``, or another path with some ``quirks``."""
         return self.origin + self._root
 
+    def advance(self, seconds: float) -> None:
+        """Let virtual time pass: the rate limit refills, result URLs and files expire, batches do their work.
+
+        Raises:
+            ValueError: If ``seconds`` is negative or not finite.
+        """
+        self.state.clock.advance(seconds)
+        self.state.batches.update()
+
     def reset(self, **options: Unpack[EmulatorOptions]) -> None:
         """Return to the state of an emulator that has just started, on the same port.
 
         Closes every connection and waits up to 5 seconds for the end of current requests. Then forgets the
         recorded requests, the billed images, the queued faults, the result URLs, the uploaded files and the
-        granted images of the rate limit. So one emulator can serve many tests.
+        granted images of the rate limit, and the time that was added to the clock. So one emulator can serve many tests.
 
         Args:
             options: Options of the constructor, without ``port`` and ``state``. An option that is not given
@@ -141,6 +157,7 @@ class Emulator:
             return
         server, thread, _ = self._running
         self._running = None
+        self.state.batches.sleep()
         server.stop()
         thread.join(_TIMEOUT)
         self.state.close_connection = None

@@ -7,8 +7,8 @@ event is drawn in a thread when it is due. The work ends if the client disconnec
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias, cast
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 import anyio
 import anyio.to_thread
@@ -17,13 +17,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from imagesdk.emulator.answers import Refusal
+from imagesdk.emulator.drawing.painting import MakeEvent
 from imagesdk.emulator.faults import ErrorShape, Fault, drop_connection, unless_disconnected
 from imagesdk.emulator.state import EmulatorState, RequestRecord
 
-__all__ = ["EventStream", "MakeEvent"]
-
-MakeEvent: TypeAlias = Callable[[], Mapping[str, object]]
-"""Returns the data of one event, in a thread. A :class:`Refusal` ends the stream with an error."""
+__all__ = ["EventStream"]
 
 
 class EventStream(Response):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO
 from typing import Any, TypeAlias
 
@@ -11,6 +12,7 @@ import httpx
 from PIL import Image, ImageChops, ImageStat
 
 from imagesdk.emulator import EmulatorState
+from tests.support.batch_files import GENERATIONS, jsonl
 
 SMALL = {"model": "dall-e-2", "prompt": "x", "size": "256x256"}
 """The cheapest request."""
@@ -45,6 +47,35 @@ class Api(httpx.AsyncClient):
 
     async def vary(self, *files: File, **fields: str) -> httpx.Response:
         return await self.post("/images/variations", data=fields, files=list(files))
+
+    async def batch(self, lines: Iterable[object] | bytes, **terms: object) -> dict[str, Any]:
+        """Upload lines and create their batch."""
+        data = lines if isinstance(lines, bytes) else jsonl(lines)
+        file = await self.post("/files", data={"purpose": "batch"}, files={"file": ("in.jsonl", data)})
+        body = {
+            "input_file_id": file.json()["id"],
+            "endpoint": GENERATIONS,
+            "completion_window": "24h",
+            **terms,
+        }
+        answer = await self.post("/batches", json=body)
+        assert answer.status_code == 200, answer.text
+        created: dict[str, Any] = answer.json()
+        return created
+
+    async def look(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a batch in its current state."""
+        answer = await self.get(f"/batches/{batch['id']}")
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def lines(self, file_id: str | None) -> list[dict[str, Any]]:
+        """Return the lines of an output or error file."""
+        answer = await self.get(f"/files/{file_id}/content")
+        assert answer.status_code == 200, answer.text
+        assert int(answer.headers["content-length"]) == len(answer.content)
+        return [json.loads(text) for text in answer.text.splitlines()]
 
 
 Connect: TypeAlias = Callable[..., Api]

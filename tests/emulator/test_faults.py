@@ -155,7 +155,7 @@ async def test_in_process_a_response_may_be_late_and_a_drop_is_an_error_of_the_t
         (partial(Faults.connection, after_work=True), r"faults\.connection\(\) needs drop=True"),
         (
             partial(Faults.http, status=500, on=VIDEOS),
-            "on is one of images, downloads, files, checks, not 'videos'",
+            "on is one of images, downloads, files, checks, contents, batches, polls, cancels, not 'videos'",
         ),
     ],
 )

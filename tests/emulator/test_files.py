@@ -16,6 +16,7 @@ ANCHOR, SECONDS = "expires_after[anchor]", "expires_after[seconds]"
 
 async def upload(api: Api, data: bytes = b"x", name: str = "a.png", /, **terms: str) -> httpx.Response:
     form = {"purpose": "vision", **terms}
+    name = "a.jsonl" if form["purpose"] == "batch" else name
     return await api.post("/files", data=form, files={"file": (name, data, "image/png")})
 
 

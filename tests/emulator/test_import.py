@@ -42,6 +42,8 @@ except ImportError as error:
 def test_every_public_name_can_be_imported_and_no_other() -> None:
     names = imagesdk.emulator.__all__
 
-    assert [getattr(imagesdk.emulator, name).__name__ for name in names] == names
+    found = {name: getattr(imagesdk.emulator, name) for name in names}
+    assert isinstance(found.pop("WEBHOOK_SECRET"), str)
+    assert [value.__name__ for value in found.values()] == list(found)
     with pytest.raises(AttributeError, match=r"module 'imagesdk\.emulator' has no attribute 'Simulator'"):
         _ = imagesdk.emulator.Simulator

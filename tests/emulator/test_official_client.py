@@ -1,5 +1,6 @@
 """The official client against the emulator over a socket."""
 
+import json
 from base64 import b64decode
 from collections.abc import Iterator
 from io import BytesIO
@@ -12,6 +13,7 @@ from PIL import Image, ImageChops
 
 from imagesdk.emulator import Emulator
 from tests.emulator.api import encoded, png
+from tests.support.batch_files import jsonl, line
 
 SIZE = "1024x640"
 GREEN = (10, 200, 30)
@@ -163,3 +165,48 @@ def test_the_official_client_maps_errors_to_its_classes(client: openai.OpenAI, e
         kind_of_error = "requests" if code == "rate_limit_exceeded" else "invalid_request_error"
         assert (caught.value.code, caught.value.type) == (code, kind_of_error)
         assert caught.value.request_id is not None
+
+
+def test_the_official_client_runs_a_batch(client: Any, emulator: Emulator) -> None:
+    emulator.reset(batch_delay=3600)
+    lines = [line("r1", size=SIZE), line("r2", prompt="forbidden")]
+    file = client.files.create(file=("night.jsonl", jsonl(lines)), purpose="batch")
+    created = client.batches.create(
+        input_file_id=file.id,
+        endpoint="/v1/images/generations",
+        completion_window="24h",
+        metadata={"run": "night"},
+        output_expires_after={"anchor": "created_at", "seconds": 3600},
+    )
+    emulator.advance(1800)
+    running = client.batches.retrieve(created.id)
+    emulator.advance(1800)
+    done = client.batches.retrieve(created.id)
+    (made,) = map(json.loads, client.files.content(done.output_file_id).iter_lines())
+    (failed,) = map(json.loads, client.files.content(done.error_file_id).text.splitlines())
+
+    assert (created.status, running.status, done.status) == ("validating", "in_progress", "completed")
+    assert (done.metadata, done.request_counts.failed, done.model) == ({"run": "night"}, 1, "gpt-image-2")
+    assert ImagesResponse.model_validate(made["response"]["body"]).usage is not None
+    assert opened(made["response"]["body"]["data"][0]["b64_json"]).size == (1024, 640)
+    assert failed["response"]["body"]["error"]["code"] == "moderation_blocked"
+    assert done.usage.output_tokens == made["response"]["body"]["usage"]["output_tokens"]
+
+
+def test_the_official_client_lists_and_cancels_batches_and_lists_files(
+    client: Any, emulator: Emulator
+) -> None:
+    emulator.reset(batch_delay=3600)
+    file = client.files.create(file=("night.jsonl", jsonl([line("r1")])), purpose="batch")
+    terms: Any = {"endpoint": "/v1/images/generations", "completion_window": "24h"}
+    ids = [client.batches.create(input_file_id=file.id, **terms).id for _ in range(5)]
+    emulator.advance(100)
+    cancelling = client.batches.cancel(ids[0])
+    emulator.advance(600)
+
+    assert [batch.id for batch in client.batches.list(limit=2)] == ids[::-1]
+    assert (cancelling.status, client.batches.retrieve(ids[0]).status) == ("cancelling", "cancelled")
+    with pytest.raises(openai.ConflictError, match="Cannot cancel a batch with status 'cancelled'"):
+        client.batches.cancel(ids[0])
+    assert [one.purpose for one in client.files.list()] == ["batch_output", "batch"]
+    assert client.files.delete(file.id).deleted

@@ -6,6 +6,7 @@ import base64
 import gzip
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -201,3 +202,32 @@ async def test_a_stream_that_is_refused_midway_is_a_moderation_error(client: Asy
             await stream.final()
     assert caught.value.stage == "output"
     assert caught.value.maybe_billed
+
+
+async def test_an_empty_image_among_others_is_missing_and_the_others_are_there(
+    wire: respx.MockRouter, make_client: Callable[..., AsyncClient], tmp_path: Path
+) -> None:
+    whole = base64.b64encode(SMALL).decode()
+    data = [{"url": "data:image/png;base64,"}, {"b64_json": whole}, {"b64_json": "\n"}]
+    wire.post(f"{OWN}/images/generations").respond(json={"data": data})
+    async with make_client(OWN) as client:
+        response = await client.images.generate("a cat", n=3)
+        saved = await client.images.generate("a cat", n=3, out=tmp_path / "images")
+    assert [image.bytes for image in response] == [SMALL]
+    assert response.missing == 2
+    assert [*(tmp_path / "images").iterdir()] == [saved[0].path]
+
+
+async def test_base64_is_read_under_the_keys_of_other_servers(
+    wire: respx.MockRouter, make_client: Callable[..., AsyncClient]
+) -> None:
+    whole = base64.b64encode(SMALL).decode()
+    for body in (
+        {"result": {"image": whole}},
+        {"images": [whole], "info": "{}"},
+        {"artifacts": [{"base64": whole}]},
+    ):
+        wire.post(f"{OWN}/images/generations").respond(json=body)
+        async with make_client(OWN) as client:
+            response = await client.images.generate("a cat")
+        assert [image.bytes for image in response] == [SMALL]

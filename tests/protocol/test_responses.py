@@ -86,6 +86,9 @@ def test_extra_contains_no_images() -> None:
     {"data": {"items": [{"b64_json": ImageRef(0)}, {"url": ImageRef(1)}]}},
     {"data": [{"image": {"b64_json": ImageRef(0)}}, {"images": [{"b64_json": ImageRef(1)}]}]},
     {"output": {"first": {"b64_json": ImageRef(0), "next": {"b64_json": ImageRef(1)}}}},
+    {"images": [ImageRef(0), ImageRef(1)], "parameters": {"init_images": [ImageRef(2)]}},
+    {"data": [ImageRef(0), {"image": ImageRef(1)}], "input": {"image": ImageRef(2)}},
+    {"result": {"image": ImageRef(0), "next": {"image": ImageRef(1)}}, "success": True, "errors": []},
 ])  # fmt: skip
 def test_images_are_found_in_unexpected_places(body: dict[str, Any]) -> None:
     assert [image.image_ref for image in parse_response(body, None).images] == [0, 1]
@@ -97,6 +100,11 @@ def test_an_entry_without_an_image_is_left_out_and_counted(entry: Any) -> None:
     assert (parsed.images, parsed.missing) == ((ParsedImage(image_ref=0),), ("",))
     with pytest.raises(NoImageError, match="no image in it"):
         parse_response({"data": [entry]}, DALL_E_2)
+
+
+def test_an_image_of_the_request_is_no_answer() -> None:
+    with pytest.raises(NoImageError):
+        parse_response({"status": "queued", "input": {"image": ImageRef(0)}, "request": [ImageRef(1)]}, None)
 
 
 def test_a_missing_image_has_the_reason_of_its_entry() -> None:

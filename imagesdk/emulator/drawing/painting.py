@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
+from typing import TypeAlias
 
 from attrs import define
 from PIL import Image
 
-from imagesdk.emulator.drawing.formats import animate, encode
+from imagesdk.emulator.drawing import formats
 from imagesdk.emulator.drawing.images import Painter, cut_out, mean_colour, pixelate
 from imagesdk.emulator.drawing.scenery import palette_of
 from imagesdk.emulator.drawing.vectors import svg_document
 from imagesdk.emulator.moderation import moderate_output
 from imagesdk.emulator.rules import CheckedRequest
-from imagesdk.emulator.streaming import MakeEvent
 from imagesdk.emulator.uploads import InputImages
 from imagesdk.emulator.usage import svg_usage_of, usage_of
 
-__all__ = ["Painting"]
+__all__ = ["MakeEvent", "Painting"]
+
+MakeEvent: TypeAlias = Callable[[], Mapping[str, object]]
+"""Returns the data of one event, in a thread. A :class:`~imagesdk.emulator.answers.Refusal` ends the stream with an error."""
 
 _GRAIN = 8
 """Pixels along the edge of a grain of the last partial image. Each earlier image is twice as coarse."""
 _AUTHOR = "gpt-5.5"
+
+
+def _base64(data: bytes) -> str:
+    return b64encode(data).decode("ascii")
 
 
 def _forget(data: bytes) -> None:
@@ -49,16 +56,21 @@ class Painting:
         self.remember(data)
         return data
 
-    def answer(self, painted: Sequence[bytes], keep: Callable[[bytes], str]) -> dict[str, object]:
+    def answer(
+        self,
+        painted: Sequence[bytes],
+        keep: Callable[[bytes], str],
+        encode: Callable[[bytes], str] = _base64,
+    ) -> dict[str, object]:
         """Return the response with the images ``painted``. ``keep`` stores an image and returns its URL."""
         moderate_output(self.checked, self.request_id)
         urls = self.checked.text("response_format") == "url"
         revised = {"revised_prompt": self._revised} if self.checked.model.revises else {}
-        data = [revised | ({"url": keep(data)} if urls else {"b64_json": _base64(data)}) for data in painted]
+        data = [revised | ({"url": keep(data)} if urls else {"b64_json": encode(data)}) for data in painted]
         answer: dict[str, object] = {"created": self.created, "data": data}
         if not self.checked.model.tokens:
             return answer
-        answer |= {**self._terms, **self._identifier, "usage": self._usage()}
+        answer |= {**self._terms, **self._identifier, "usage": self.usage()}
         if self.checked.output_format == "svg":
             author = self.checked.author.get("model", _AUTHOR)
             answer["svg_usage"] = svg_usage_of(self.checked, author, painted[0])
@@ -78,7 +90,7 @@ class Painting:
 
     def _completed(self, partials: int) -> dict[str, object]:
         moderate_output(self.checked, self.request_id)
-        usage = self._usage(partials)
+        usage = self.usage(partials)
         del usage["output_tokens_details"]  # an event has none
         return {**self._event("completed", self._first), "usage": usage, **self._identifier}
 
@@ -116,7 +128,8 @@ class Painting:
         mood = "hyper-real and dramatic" if self.checked.text("style") == "vivid" else "natural"
         return f"A {mood} image of the following: {self.checked.prompt}"
 
-    def _usage(self, partials: int = 0) -> dict[str, object]:
+    def usage(self, partials: int = 0) -> dict[str, object]:
+        """Return the tokens of the response."""
         return usage_of(self.checked, [image.size for image in self.inputs.images], partials)
 
     def _draw(self, index: int) -> Image.Image:
@@ -132,8 +145,10 @@ class Painting:
     def _encoded(self, data: Image.Image) -> bytes:
         if self.checked.output_format == "gif":
             frames = self.checked.number("frame_count", 9)
-            return animate(data, frames, self.checked.number("frame_duration_ms", 200))
-        return encode(data, self.checked.output_format, self.checked.number("output_compression", 100))
+            return formats.animate(data, frames, self.checked.number("frame_duration_ms", 200))
+        return formats.encode(
+            data, self.checked.output_format, self.checked.number("output_compression", 100)
+        )
 
     def _document(self) -> bytes:
         checked = self.checked
@@ -141,7 +156,3 @@ class Painting:
         accents = [mean_colour(image) for image in self.inputs.images]
         palette = palette_of(f"{self.seed}/{checked.prompt}")
         return svg_document(key, palette, checked.size, checked.prompt, accents)
-
-
-def _base64(data: bytes) -> str:
-    return b64encode(data).decode("ascii")
