@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -95,12 +96,10 @@ def test_the_commands_of_the_page_make_every_image_once(section: str, tmp_path: 
 
 
 def test_the_manifest_of_kubernetes_runs_the_program_of_the_page() -> None:
-    import yaml
-
     [manifest] = [
         code for language, code in BLOCK.findall(PAGE) if language == "text" and "kind: Job" in code
     ]
-    job: dict[str, Any] = yaml.safe_load(manifest)
+    job: dict[str, Any] = import_module("yaml").safe_load(manifest)
     [container] = job["spec"]["template"]["spec"]["containers"]
     environment = {variable["name"]: variable.get("value") for variable in container["env"]}
     assert container["command"][1] in dict(programs())
