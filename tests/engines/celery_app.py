@@ -7,8 +7,9 @@ import os
 from importlib import import_module
 from typing import Any
 
-import tests.support.short_leases  # noqa: F401 - shortens the leases
 from imagesdk.integrations.celery import add_task
+
+import_module("tests.support.short_leases")
 
 _celery: Any = import_module("celery")
 app = _celery.Celery("covers", broker=os.environ["BROKER"] + "/0", backend=os.environ["BROKER"] + "/1")

@@ -6,5 +6,7 @@ from typing import Any, cast
 
 from imagesdk._coordination import claim_ledger, claims
 
-for _module, _name, _seconds in ((claims, "LEASE", 5.0), (claim_ledger, "HEARTBEAT", 1.25)):
+LEASE = 5.0
+
+for _module, _name, _seconds in ((claims, "LEASE", LEASE), (claim_ledger, "HEARTBEAT", LEASE / 4)):
     setattr(cast("Any", _module), _name, _seconds)
