@@ -9,8 +9,6 @@ from typing import Any
 
 from imagesdk.integrations.celery import add_task
 
-import_module("tests.support.short_leases")
-
 _celery: Any = import_module("celery")
 app = _celery.Celery("covers", broker=os.environ["BROKER"] + "/0", backend=os.environ["BROKER"] + "/1")
 app.conf.update(worker_prefetch_multiplier=1, broker_connection_retry_on_startup=True)

@@ -18,7 +18,7 @@ from tests.support.engine_kills import JOBS, ROOT, account, children_of, worker_
 
 pytestmark = [
     pytest.mark.engines,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(240),
     pytest.mark.filterwarnings("ignore"),
 ]
 PARAMETERS = {"model": "dall-e-2", "size": "256x256"}
@@ -34,7 +34,7 @@ def test_jobs_survive_worker_processes_that_are_killed(tmp_path: Path) -> None:
         environment = {**worker_environment(), "BROKER": broker, "OPTIONS": json.dumps(shop.options)}
         with (tmp_path / "worker.log").open("wb") as log:
             worker = subprocess.Popen(
-                [*command, "--concurrency=12", "--loglevel=info"],
+                [*command, "--concurrency=24", "--loglevel=info"],
                 cwd=ROOT,
                 env=environment,
                 stdout=log,
@@ -46,7 +46,7 @@ def test_jobs_survive_worker_processes_that_are_killed(tmp_path: Path) -> None:
         )
         killer.start()
         try:
-            rows = [result.get(timeout=120) for result in results]
+            rows = [result.get(timeout=200) for result in results]
         finally:
             over.set()
             killer.join()

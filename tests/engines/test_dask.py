@@ -14,7 +14,7 @@ from tests.support.engine_kills import JOBS, account, worker_environment
 
 pytestmark = [
     pytest.mark.engines,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(240),
     pytest.mark.filterwarnings("ignore"),
 ]
 PARAMETERS = {"model": "dall-e-2", "size": "256x256"}
@@ -26,9 +26,7 @@ def test_jobs_survive_workers_that_are_killed(tmp_path: Path, monkeypatch: pytes
         monkeypatch.setenv(name, value)
     with (
         account(tmp_path) as shop,
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=24, dashboard_address=None, preload="tests.support.short_leases"
-        ) as cluster,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=24, dashboard_address=None) as cluster,
         distributed.Client(cluster) as client,
     ):
         jobs = [{"prompt": f"cover {number}", **PARAMETERS} for number in range(JOBS)]

@@ -15,7 +15,7 @@ from tests.support.engine_kills import JOBS, Account, account, worker_environmen
 
 pytestmark = [
     pytest.mark.engines,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(240),
     pytest.mark.filterwarnings("ignore"),
 ]
 
@@ -26,7 +26,6 @@ class Sender(SendOnce):
     def __init__(self, *, pids: str, **options: Any) -> None:
         import os
 
-        import_module("tests.support.short_leases")
         (Path(pids) / str(os.getpid())).touch()
         super().__init__(**options)
 
@@ -42,7 +41,7 @@ def rows_of(shop: Account, pids: Path) -> list[dict[str, Any]]:
     ]
     options = {**shop.options, "pids": str(pids)}
     sent = data.from_items(jobs, override_num_blocks=4).map_batches(
-        Sender, fn_constructor_kwargs=options, batch_size=15, concurrency=2
+        Sender, fn_constructor_kwargs=options, batch_size=15, compute=data.ActorPoolStrategy(size=2)
     )
     rows: list[dict[str, Any]] = sent.take_all()
     return rows
