@@ -17,11 +17,11 @@ from imagesdk.emulator import Emulator, RequestRecord
 
 ROOT = Path(__file__).parents[2]
 JOBS = 60
-LIMIT, WINDOW = 20, 60.0
+LIMIT, WINDOW = 25, 60.0
 """Images that the account may have in any window of so many seconds."""
 LATENCY = 3.0
 """Seconds that the emulator takes for an image, which it bills at once."""
-KILL_AFTER = (5, 25, 45)
+KILL_AFTER = (5, 30, 55)
 """Billed images after which a worker is killed, while some of its jobs are in flight."""
 SLOWNESS = 1.08
 """The most time to the last request, as a multiple of the least that the limit allows."""
@@ -94,8 +94,10 @@ class Account:
         most = max(sum(at <= other < at + WINDOW - JITTER for other in times) for at in times)
         least = (len(times) - 1) // LIMIT * WINDOW
         took = times[-1] - times[0]
+        starts = Counter(int((at - times[0]) // 10) * 10 for at in times)
         figures = (
-            f"{dict(statuses)}, {len(billed)} billed, most in a window {most}, {took:.2f} s of {least:g} s"
+            f"{dict(statuses)}, {len(billed)} billed, most in a window {most}, {took:.2f} s of {least:g} s, "
+            f"by ten seconds {dict(starts)}"
         )
         assert most <= LIMIT, figures
         assert took <= SLOWNESS * least, figures
