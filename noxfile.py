@@ -40,10 +40,10 @@ def tests_httpx2(session: nox.Session) -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """The gallery of a run in headless Chromium; needs Debian's chromium and chromium-driver."""
+    """The pages for people in headless Chromium; needs Debian's chromium and chromium-driver."""
     session.install("-e", ".[test]", *nox.project.dependency_groups(PROJECT, "browser"))
     session.run(
-        "python", "-m", "pytest", "-m", "chromium", "tests/fan_out/test_gallery_chromium.py", *session.posargs
+        "python", "-m", "pytest", "-m", "chromium", "tests/fan_out", "tests/emulator", *session.posargs
     )
 
 
@@ -54,6 +54,29 @@ def engines(session: nox.Session) -> None:
     session.run(
         "python", "-m", "pytest", "--numprocesses=4", "-m", "engines", "tests/engines", *session.posargs
     )
+
+
+@nox.session
+def contract(session: nox.Session) -> None:
+    """Schemathesis against the OpenAPI document of the emulator."""
+    session.install("-e", ".[emulator]", *nox.project.dependency_groups(PROJECT, "contract"))
+    session.run("python", "-m", "tests.support.contract", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("client", ["python", "node"])
+def peers(session: nox.Session, client: str) -> None:
+    """The official clients' own tests of the Images API against the emulator; node needs npm and a clone or GitHub."""
+    session.install("-e", ".[emulator]", *nox.project.dependency_groups(PROJECT, "peers"))
+    session.run("python", "-m", "tests.peers", client, *session.posargs)
+
+
+@nox.session
+def drift(session: nox.Session) -> None:
+    """Whether the newest release of the official client has types that our tables lack."""
+    session.install("-e", ".[emulator]")
+    session.install("--upgrade", "openai")
+    session.run("python", "-m", "tests.support.drift")
 
 
 @nox.session

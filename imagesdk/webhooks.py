@@ -14,7 +14,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, Protocol, TypeAlias, cast
 
 from imagesdk.errors import (
     ConfigurationError,
@@ -25,11 +25,21 @@ from imagesdk.errors import (
 )
 from imagesdk.remedies import Remedy
 
-__all__ = ["BatchStatus", "Headers", "WebhookEvent", "verify"]
+__all__ = ["BatchStatus", "HeaderMapping", "Headers", "WebhookEvent", "verify"]
 
 BatchStatus: TypeAlias = Literal["completed", "failed", "expired", "cancelled"]
 """How a batch ended."""
-Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
+
+
+class HeaderMapping(Protocol):
+    """Headers of a web framework, or a plain dictionary."""
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Return names and values."""
+        ...
+
+
+Headers: TypeAlias = HeaderMapping | Iterable[tuple[str | bytes, str | bytes]]
 """Headers of a request: a mapping, or the pairs that ASGI servers pass."""
 
 _BATCH_EVENTS: Final[Mapping[str, BatchStatus]] = {
@@ -131,8 +141,8 @@ def _bad_secret() -> ConfigurationError:
 
 def _read(headers: Headers) -> list[str]:
     """Return the id, the time and the signatures of a webhook."""
-    given = cast("Mapping[str, str]", headers).items() if isinstance(headers, Mapping) else headers
-    pairs: Iterable[tuple[str | bytes, str | bytes]] = given
+    items = getattr(headers, "items", None)
+    pairs = cast("Iterable[tuple[str | bytes, str | bytes]]", headers if items is None else items())
     found = {_text(name).lower(): _text(value) for name, value in pairs}
     missing = [name for name in _NAMES if not found.get(name)]
     if missing:

@@ -38,6 +38,8 @@ if (
 # Programs that tests start load our modules sooner where compiled ones are kept.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+pytest_plugins = ("pytester",)
+
 _SETTINGS = (
     "OPENAI_API_KEY",
     "OPENAI_BASE_URL",

@@ -21,7 +21,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 ROOMS = (
     {"__main__"},
-    {"cli"},
+    {"cli", "testing"},
     {"emulator", "integrations"},
     {"_sync"},
     {"client"},
@@ -46,7 +46,7 @@ ROOMS = (
 FLOOR_OF = {room: -row for row, rooms in enumerate(ROOMS) for room in rooms}
 UPWARD = {("errors", "types")}
 """For type checkers only: an error that carries a result, as in httpx."""
-MAY_USE_EMULATOR = {"cli", "emulator", "__main__"}
+MAY_USE_EMULATOR = {"cli", "emulator", "testing", "__main__"}
 EMULATOR_DATA = {"errors", "events", "jobs", "types", "_version"}
 EMULATOR_RULES = {"_media", "_protocol", "models", "policies", "pricing"}
 """Pure rules. The emulator checks requests with rules of its own: an oracle shares no code with its client."""

@@ -7,6 +7,7 @@ import json
 import pickle
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from email import message_from_string
 from typing import Any
 
 import openai
@@ -89,9 +90,11 @@ def test_an_event_about_something_else_has_no_batch() -> None:
         {name.title(): value for name, value in headers().items()},
         list(headers().items()),
         [(name.encode(), value.encode()) for name, value in headers().items()],
+        iter(headers().items()),
+        message_from_string("".join(f"{name}: {value}\n" for name, value in headers().items())),
         headers(signature=f"v1a,abc {signature(key=b'other')} {signature()} v1,=="),
     ],
-    ids=["title case", "pairs", "bytes", "several signatures"],
+    ids=["title case", "pairs", "bytes", "iterator", "message", "several signatures"],
 )
 def test_headers_come_in_any_form_and_one_right_signature_of_several_is_enough(given: Any) -> None:
     assert verify(given=given).id == "evt_1"

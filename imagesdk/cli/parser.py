@@ -234,6 +234,8 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="seed of the drawings (default: 0)")
     add("--as-of", metavar="DATE", help="emulate the API of that day, such as 2023-06-01")
     add("--require-key", action="store_true", help="respond with 401 to requests without a key")
+    add("--seed-file", metavar="FILE", help="JSON or TOML with options, files and faults to start with")
+    add("--data", metavar="FOLDER", help="keep files and result URLs in FOLDER when the emulator ends")
     tls = "serve https; write the certificate that clients have to trust to FILE (default: %(const)s)"
     add("--tls", nargs="?", const="imagesdk-ca.pem", metavar="FILE", help=tls)
     quirks = "emulate another server, such as localai or azure (see docs/servers.md)"

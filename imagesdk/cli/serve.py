@@ -6,9 +6,13 @@ import errno
 from argparse import Namespace
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagesdk.cli.exits import OK, UsageError
 from imagesdk.cli.session import note
+
+if TYPE_CHECKING:
+    from imagesdk.emulator import EmulatorState
 
 
 def run(options: Namespace) -> int:
@@ -36,6 +40,10 @@ def run(options: Namespace) -> int:
                 f"Its certificate is new: clients trust it with SSL_CERT_FILE={Path(options.tls).absolute()}.",
             )
 
+    def ended(state: EmulatorState) -> None:
+        if state.requests:
+            note(options, str(state.verdict()))
+
     try:
         serve(
             options.host,
@@ -50,6 +58,9 @@ def run(options: Namespace) -> int:
             webhook_url=options.webhook,
             ca_file=options.tls,
             ready=ready,
+            ended=ended,
+            seed_file=options.seed_file,
+            data=options.data,
         )
     except ValueError as error:
         raise UsageError(str(error)) from None

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from imagesdk.emulator.app import create_app
     from imagesdk.emulator.faults import Fault, Faults
-    from imagesdk.emulator.server import Emulator, EmulatorOptions, serve
-    from imagesdk.emulator.state import EmulatorState, RequestRecord
+    from imagesdk.emulator.log import RequestRecord
+    from imagesdk.emulator.options import EmulatorOptions
+    from imagesdk.emulator.server import Emulator, serve
+    from imagesdk.emulator.state import EmulatorState
     from imagesdk.emulator.webhooks import WEBHOOK_SECRET
 
 __all__ = [
@@ -32,11 +34,11 @@ __all__ = [
 _HOMES = {
     "WEBHOOK_SECRET": "webhooks",
     "Emulator": "server",
-    "EmulatorOptions": "server",
+    "EmulatorOptions": "options",
     "EmulatorState": "state",
     "Fault": "faults",
     "Faults": "faults",
-    "RequestRecord": "state",
+    "RequestRecord": "log",
     "create_app": "app",
     "serve": "server",
 }

@@ -22,22 +22,25 @@ from imagesdk.emulator.answers import (
     model_not_found,
     unknown_parameter,
 )
-from imagesdk.emulator.batch_requests import BATCHES_SINCE, BatchRequests
+from imagesdk.emulator.batch_requests import BatchRequests
 from imagesdk.emulator.batches import BatchStore
 from imagesdk.emulator.bodies import drain, read_body
 from imagesdk.emulator.clock import VirtualClock
 from imagesdk.emulator.contents import ContentResponse
+from imagesdk.emulator.control import control_routes
 from imagesdk.emulator.faults import FaultTarget
 from imagesdk.emulator.files import MAX_FILE, FileStore, read_upload
 from imagesdk.emulator.images import Images
 from imagesdk.emulator.limits import CoolingWindow, ImageWindow, UploadWindow
+from imagesdk.emulator.log import RequestRecord, describe_body
 from imagesdk.emulator.models import Model, models_on
 from imagesdk.emulator.moderation import FORBIDDEN_WORD
+from imagesdk.emulator.page import page_routes
 from imagesdk.emulator.parameters import Choice, Integer
 from imagesdk.emulator.provenance import read_checked_file
-from imagesdk.emulator.quirks import find
+from imagesdk.emulator.quirks import Quirk, find
 from imagesdk.emulator.results import ResultStore, azure_error
-from imagesdk.emulator.state import EmulatorState
+from imagesdk.emulator.state import FAULT_HEADER, EmulatorState
 from imagesdk.emulator.webhooks import WEBHOOK_SECRET, WebhookSender
 from imagesdk.emulator.wire import WRONG_KEY, ApiMiddleware, exception_handlers
 
@@ -60,6 +63,7 @@ def create_app(
     file_ranges: bool = False,
     batch_delay: float = 0,
     batch_tokens: int | None = None,
+    batch_drawings: int = 8,
     poll_after_ms: int | None = None,
     webhook_url: str | None = None,
     webhook_secret: str = WEBHOOK_SECRET,
@@ -85,6 +89,7 @@ def create_app(
         batch_delay: Seconds from the creation of a batch to its end, on the clock. After 24 hours a batch expires.
         batch_tokens: Input tokens of all waiting batches of a model, above which a batch fails with
             ``token_limit_exceeded``.
+        batch_drawings: Different drawings of each kind in a batch, which its later lines repeat. Drawing takes time.
         webhook_url: URL to which a signed webhook is sent when a batch ends.
         webhook_secret: Signing secret of the webhooks. The default is :data:`WEBHOOK_SECRET`.
         poll_after_ms: Value of the header ``openai-poll-after-ms`` of responses about a batch that has not ended.
@@ -107,8 +112,13 @@ def create_app(
     state.batches.close()
     sender = None if webhook_url is None else WebhookSender(webhook_url, webhook_secret)
     state.batches = BatchStore(
-        clock, state.files, token_limit=batch_tokens, sender=sender, expires=not quirk.deployments
-    )  # learn.microsoft.com: Azure's do not
+        clock,
+        state.files,
+        token_limit=batch_tokens,
+        sender=sender,
+        expires=not quirk.deployments,  # those of Azure do not: learn.microsoft.com/azure/ai-foundry/openai/how-to/batch
+        drawings=batch_drawings,
+    )
     state.uploads = (
         None if upload_limit is None or upload_limit == "none" else UploadWindow(upload_limit, clock)
     )
@@ -118,11 +128,8 @@ def create_app(
         state, clock, seed, as_of, verified, batch_delay, poll_after_ms, quirk.deployments
     )
     download, files = partial(service.faulty, "downloads", service.stored), partial(service.faulty, "files")
-    contents, checks = (
-        partial(service.faulty, "contents", service.content),
-        partial(service.faulty, "checks", service.provenance),
-    )
-    has_batches = quirk.openai and (as_of is None or as_of >= BATCHES_SINCE)
+    contents = partial(service.faulty, "contents", service.content)
+    checks = partial(service.faulty, "checks", service.provenance)
     root = quirk.root
     routes = [
         *(
@@ -135,34 +142,28 @@ def create_app(
         Route(f"{root}/files/{{name}}", partial(files, service.file), methods=["GET", "DELETE"]),
         Route(f"{root}/files/{{name}}/content", contents, methods=["GET"]),
         *(
-            [Route(f"{root}/content_provenance_checks", checks, methods=["POST"])]
+            [
+                Route(f"{root}/content_provenance_checks", checks, methods=["POST"]),
+                Route("/openapi.json", partial(_described, as_of, quirk), methods=["GET"]),
+            ]
             if quirk.openai and not quirk.deployments
             else []
         ),
         *(
-            [
-                Route(
-                    f"{root}/batches", partial(service.faulty, "batches", batches.create), methods=["POST"]
-                ),
-                Route(f"{root}/batches", partial(service.faulty, "polls", batches.look), methods=["GET"]),
-                Route(
-                    f"{root}/batches/{{name}}",
-                    partial(service.faulty, "polls", batches.look),
-                    methods=["GET"],
-                ),
-                Route(
-                    f"{root}/batches/{{name}}/cancel",
-                    partial(service.faulty, "cancels", batches.cancel),
-                    methods=["POST"],
-                ),
-            ]
-            if has_batches
+            batches.routes(root, lambda target, answer: partial(service.faulty, target, answer))
+            if quirk.openai
             else []
         ),
         Route(f"{root}/models", service.models, methods=["GET"]),
         Route(f"{root}/models/{{name}}", service.model, methods=["GET"]),
         Route("/healthz", _healthz, methods=["GET"]),
         Route("/_emulator/clock", service.time, methods=["GET", "POST"]),
+        *control_routes(state),
+        *page_routes(
+            state,
+            tuple(model.name for model in models_on(as_of)),
+            None if quirk.deployments else quirk.paths("generations")[0],
+        ),
     ]
     guard = Middleware(ApiMiddleware, state, require_key, allow_remote, quirk.refuse, root)
     app = Starlette(routes=routes, middleware=[guard], exception_handlers=exception_handlers(quirk.refuse))
@@ -195,7 +196,11 @@ class _Service:
         self, target: FaultTarget, answer: Callable[[Request], Awaitable[Response]], request: Request
     ) -> Response:
         """Return the response of ``answer``, or that of the queued fault."""
-        fault = self.state.faults.take(target)
+        record: RequestRecord = request.state.record
+        record.download = target == "downloads"
+        fault = self.state.take_fault(record, target)
+        if fault is None:
+            fault = self.state.requested_fault(record, request.headers.get(FAULT_HEADER))
         if fault is not None and fault.replaces_work:
             await drain(request)
             return fault.response()
@@ -205,6 +210,7 @@ class _Service:
     async def files(self, request: Request) -> Response:
         if request.method == "POST":
             body = await read_body(request, "multipart/form-data", max_file=MAX_FILE)
+            await anyio.to_thread.run_sync(describe_body, request.state.record, body)
             upload = read_upload(body)
             if self.state.uploads is not None:
                 self.state.uploads.take(1)
@@ -258,6 +264,7 @@ class _Service:
         if found == "gone":
             text = azure_error("BlobNotFound", "The specified blob does not exist.")
             return Response(text, 404, media_type="application/xml")
+        request.state.record.expired = found == "expired"
         reason = "Signature did not match."
         if found == "expired":
             now = datetime.fromtimestamp(self.clock(), UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
@@ -282,6 +289,12 @@ def _model_json(model: Model, name: str) -> dict[str, object]:
         "owned_by": "system",
         "shutdown_date": None if shut_down is None else shut_down.isoformat(),
     }
+
+
+async def _described(day: date | None, quirk: Quirk, request: Request) -> Response:
+    from imagesdk.emulator.openapi import openapi_document  # not needed to start
+
+    return JSONResponse(openapi_document(day, quirk))
 
 
 async def _healthz(request: Request) -> Response:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import date
-from typing import cast
+from typing import TypeAlias, cast
 
 import anyio.to_thread
 from attrs import frozen
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from imagesdk.emulator.answers import (
     Refusal,
@@ -21,9 +22,10 @@ from imagesdk.emulator.answers import (
 )
 from imagesdk.emulator.batch_input import ENDPOINTS, BatchInput
 from imagesdk.emulator.batch_results import BatchWork
-from imagesdk.emulator.batches import Batch
+from imagesdk.emulator.batches import FINAL, Batch
 from imagesdk.emulator.bodies import Body, read_body
 from imagesdk.emulator.clock import VirtualClock
+from imagesdk.emulator.faults import FaultTarget
 from imagesdk.emulator.known_errors import organization_unverified
 from imagesdk.emulator.parameters import Choice, Integer, Text, object_members
 from imagesdk.emulator.references import ReferencedImages
@@ -34,8 +36,9 @@ from imagesdk.emulator.wire import origin_of
 
 __all__ = ["BATCHES_SINCE", "BatchRequests"]
 
+Answer: TypeAlias = Callable[[Request], Awaitable[Response]]
 BATCHES_SINCE = date(2024, 4, 15)
-"""The day of the Batch API: https://developers.openai.com/docs/changelog."""
+"""Day of the Batch API: https://developers.openai.com/docs/changelog."""
 _IMAGES_SINCE = date(2026, 2, 10)  # openai-python 2.20.0
 _OTHERS = (
     "/v1/responses",
@@ -63,6 +66,22 @@ class BatchRequests:
     poll_after_ms: int | None
     deployments: bool
 
+    def routes(self, root: str, faulty: Callable[[FaultTarget, Answer], Answer]) -> list[Route]:
+        """Return the routes below ``root``. ``faulty`` adds the faults of a kind of request."""
+        if self.day is not None and self.day < BATCHES_SINCE:
+            return []
+        create, look = faulty("batches", self.create), faulty("polls", self.look)
+
+        async def listed(request: Request) -> Response:
+            return await (create if request.method == "POST" else look)(request)
+
+        cancel = faulty("cancels", self.cancel)
+        return [
+            Route(f"{root}/batches", listed, methods=["GET", "POST"]),  # one route, which knows both methods
+            Route(f"{root}/batches/{{name}}", look, methods=["GET"]),
+            Route(f"{root}/batches/{{name}}/cancel", cancel, methods=["POST"]),
+        ]
+
     async def create(self, request: Request) -> Response:
         """Create a batch."""
         body = await read_body(request, "application/json")
@@ -72,7 +91,7 @@ class BatchRequests:
         """Describe one batch, or a page of all."""
         name = request.path_params.get("name")
         if name is not None:
-            return self._answer(await anyio.to_thread.run_sync(self.state.batches.get, name))
+            return self._answer(await anyio.to_thread.run_sync(self.state.batches.describe, name))
         query = request.query_params
         for given in query:
             if given not in {"after", "limit"}:
@@ -88,13 +107,13 @@ class BatchRequests:
             await anyio.to_thread.run_sync(self.state.batches.cancel, request.path_params["name"])
         )
 
-    def _answer(self, batch: Batch) -> Response:
-        response = JSONResponse(batch.to_json())
-        if self.poll_after_ms is not None and not batch.is_final:
+    def _answer(self, batch: Mapping[str, object]) -> Response:
+        response = JSONResponse(batch)
+        if self.poll_after_ms is not None and batch["status"] not in FINAL:
             response.headers["openai-poll-after-ms"] = str(self.poll_after_ms)
         return response
 
-    def _create(self, fields: Fields, origin: str) -> Batch:
+    def _create(self, fields: Fields, origin: str) -> Mapping[str, object]:
         for name in fields.values:
             if name not in {*_FIELDS, *_OPTIONAL}:
                 raise unknown_parameter(name)
@@ -125,12 +144,12 @@ class BatchRequests:
             work=BatchWork(
                 given,
                 self.seed,
-                self._decoder(origin),
-                self._bill,
-                self.state.drawn.remember,
-                store.allowance,
-                batch_id,
-                created,
+                decode=self._decoder(origin),
+                made=self._bill,
+                remember=self.state.drawn.remember,
+                allowance=store.allowance,
+                key=batch_id,
+                created=created,
             ),
             fault=fault,
             created_at=created,
@@ -138,8 +157,7 @@ class BatchRequests:
             output_life=life,
             dice=f"{self.seed}/{len(store)}",
         )
-        store.add(batch)
-        return batch
+        return store.add(batch)
 
     def _endpoint(self, given: object) -> str:
         known = (*_OTHERS, *ENDPOINTS) if self.day is None or self.day >= _IMAGES_SINCE else _OTHERS

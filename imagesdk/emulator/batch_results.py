@@ -1,6 +1,6 @@
 """Work of a batch, and its output and error files. They are made line by line whenever they are read.
 
-The first drawings of a batch are kept, and later lines repeat them: a batch of 20 000 lines draws 32 images of each
+The first drawings of a batch are kept, and later lines repeat them: a batch of 20 000 lines draws 8 images of each
 kind. Every image carries the ``custom_id`` of its line in a comment, so no two are equal and each can be recognized.
 """
 
@@ -29,8 +29,6 @@ from imagesdk.emulator.uploads import InputImages
 
 __all__ = ["Allowance", "BatchFile", "BatchWork", "signed"]
 
-_DRAWN = 32
-"""Different drawings of each kind in a batch."""
 _MAX_DRAWN = 64 * 1024 * 1024
 """Bytes of the drawings of all batches, after which a batch has a single one of each kind."""
 _MAX_NAME = 1000
@@ -71,9 +69,12 @@ def signed(image: bytes, output_format: str, comment: str) -> bytes:
 
 @define
 class Allowance:
-    """Bytes that the batches of an emulator may still draw."""
+    """How much the batches of an emulator may draw."""
 
+    each: int
+    """Different drawings of each kind in a batch."""
     left: int = _MAX_DRAWN
+    """Bytes of drawings that all batches may still have."""
 
 
 @define
@@ -107,7 +108,7 @@ class _Drawings:
         self._asked[number] += checked.n
         for index in range(checked.n):
             if first + index == len(drawn) and (
-                not drawn or (len(drawn) < _DRAWN and self._allowance.left > 0)
+                not drawn or (len(drawn) < self._allowance.each and self._allowance.left > 0)
             ):
                 drawn.append(draw(index))
                 self._allowance.left -= len(drawn[-1])

@@ -22,7 +22,7 @@ from imagesdk.emulator.batch_results import Allowance, BatchFile, BatchWork
 from imagesdk.emulator.files import FileStore
 from imagesdk.emulator.webhooks import Webhook, WebhookSender
 
-__all__ = ["Batch", "BatchStore", "WINDOW"]
+__all__ = ["FINAL", "WINDOW", "Batch", "BatchStore"]
 
 Status: TypeAlias = Literal[
     "validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"
@@ -35,8 +35,8 @@ _CANCELLING = 600
 """Longest time of a cancellation in seconds."""
 _USUAL_LIMIT = 2_000_000
 """Enqueued tokens in the text of an error that a test asked for."""
-_FINAL = frozenset({"failed", "completed", "expired", "cancelled"})
-_OUTPUT_LIFE = 30 * 24 * 3600
+FINAL = frozenset({"failed", "completed", "expired", "cancelled"})
+"""States in which a batch stays."""
 
 
 @define
@@ -64,7 +64,7 @@ class Batch:
     @property
     def is_final(self) -> bool:
         """Whether the batch has ended."""
-        return self.status in _FINAL
+        return self.status in FINAL
 
     def to_json(self) -> dict[str, object]:
         """Return the batch as a JSON object of the API."""
@@ -114,6 +114,7 @@ class BatchStore:
         token_limit: int | None = None,
         sender: WebhookSender | None = None,
         expires: bool = True,
+        drawings: int = 8,
     ) -> None:
         self._clock = clock
         self._files = files
@@ -121,7 +122,8 @@ class BatchStore:
         self._sender = sender
         self._expires = expires
         self._timers: set[threading.Timer] = set()
-        self.allowance = Allowance()
+        self._drawings = drawings
+        self.allowance = Allowance(drawings)
         self.webhooks: list[Webhook] = []
         """Webhooks that were sent, oldest first."""
         self._batches: dict[str, Batch] = {}
@@ -130,14 +132,20 @@ class BatchStore:
     def __len__(self) -> int:
         return len(self._batches)
 
-    def add(self, batch: Batch) -> None:
-        """Accept a batch."""
+    def add(self, batch: Batch) -> dict[str, object]:
+        """Accept a batch, and return it as JSON."""
         with self._lock:
             self._batches[batch.id] = batch
             self._wake(min(batch.delay, WINDOW))
+            return batch.to_json()
+
+    def describe(self, name: str) -> dict[str, object]:
+        """Return a batch in its current state as JSON. This may be slow and belongs in a thread."""
+        with self._lock:
+            return self.get(name).to_json()
 
     def get(self, name: str) -> Batch:
-        """Return a batch in its current state. This may be slow and belongs in a thread."""
+        """Return a batch in its current state."""
         with self._lock:
             self.update()
             batch = self._batches.get(name)
@@ -145,8 +153,8 @@ class BatchStore:
                 raise Refusal(f"No batch found with id '{name}'.", status=404)
             return batch
 
-    def cancel(self, name: str) -> Batch:
-        """Begin to cancel a batch."""
+    def cancel(self, name: str) -> dict[str, object]:
+        """Begin to cancel a batch, and return it as JSON."""
         with self._lock:
             batch = self.get(name)
             if batch.is_final:
@@ -154,24 +162,24 @@ class BatchStore:
             if batch.status != "cancelling":
                 self._enter(batch, "cancelling", self._clock())
                 self._wake(min(_CANCELLING, batch.delay / 10))
-            return batch
+            return batch.to_json()
 
     def page(self, after: str | None, limit: int) -> dict[str, object]:
         """Return one page of the list, newest first."""
         with self._lock:
             self.update()
             found = [one for one in reversed(self._batches.values()) if self._is_listed(one)]
-        if after is not None:
-            ids = [batch.id for batch in found]
-            if after not in ids:
-                raise Refusal(f"No batch found with id '{after}'.", status=404, param="after")
-            found = found[ids.index(after) + 1 :]
-        shown = found[:limit]
+            if after is not None:
+                ids = [batch.id for batch in found]
+                if after not in ids:
+                    raise Refusal(f"No batch found with id '{after}'.", status=404, param="after")
+                found = found[ids.index(after) + 1 :]
+            shown = [batch.to_json() for batch in found[:limit]]
         return {
             "object": "list",
-            "data": [batch.to_json() for batch in shown],
-            "first_id": shown[0].id if shown else None,
-            "last_id": shown[-1].id if shown else None,
+            "data": shown,
+            "first_id": shown[0]["id"] if shown else None,
+            "last_id": shown[-1]["id"] if shown else None,
             "has_more": len(shown) < len(found),
         }
 
@@ -186,7 +194,7 @@ class BatchStore:
         """Forget every batch."""
         with self._lock:
             self._batches.clear()
-            self.allowance = Allowance()
+            self.allowance = Allowance(self._drawings)
             self.webhooks.clear()
             self.sleep()
 
@@ -301,7 +309,7 @@ class BatchStore:
         made, failed = work.indexes(failed=False), work.indexes(failed=True)
         output: list[Entry] = [("whole", index) for index in made]
         errors: list[Entry] = [("whole", index) for index in failed]
-        if rest is not None:
+        if rest is not None and not fault.rest_missing:
             errors.extend((rest, index) for index in range(work.done, len(batch.input)))
         output = fault.bent(output, batch.input, _dice(batch))
         if output and not fault.no_output_file:

@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 from imagesdk.emulator.rules import CheckedRequest
 
@@ -50,6 +50,25 @@ class Bill:
                 self.dollars[lane] += price
             if custom_id is not None:
                 self.jobs[custom_id] += 1
+
+    def dump(self) -> dict[str, dict[str, str]]:
+        """Return the bill as texts."""
+        with self._lock:
+            counts: dict[str, Mapping[Any, object]] = {
+                "images": self.images,
+                "unpriced": self.unpriced,
+                "dollars": self.dollars,
+                "jobs": self.jobs,
+            }
+            return {name: {key: str(value) for key, value in one.items()} for name, one in counts.items()}
+
+    def restore(self, given: Mapping[str, Mapping[str, str]]) -> None:
+        """Replace the bill by one that :meth:`dump` returned."""
+        with self._lock:
+            for name, counter in (("images", self.images), ("unpriced", self.unpriced), ("jobs", self.jobs)):
+                counter.clear()
+                counter.update({cast("Lane", key): int(value) for key, value in given[name].items()})
+            self.dollars |= {cast("Lane", key): Decimal(value) for key, value in given["dollars"].items()}
 
     def clear(self) -> None:
         """Forget everything."""

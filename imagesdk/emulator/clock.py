@@ -22,6 +22,11 @@ class VirtualClock:
         """Return the time."""
         return self._base() + self._added
 
+    @property
+    def added(self) -> float:
+        """The seconds that were added."""
+        return self._added
+
     def advance(self, seconds: float) -> float:
         """Add seconds, and return the new time.
 

@@ -26,6 +26,7 @@ __all__ = ["ErrorShape", "Fault", "FaultTarget", "Faults", "drop_connection", "u
 
 CloseConnection: TypeAlias = Callable[[Scope], bool]
 """Closes the connection of a request. Returns ``False`` for a connection that the server does not know."""
+_GARBAGE = '{"created": 1700000000, "data": [{"b64_json": "iVBORw0KGgo%%'
 ErrorShape: TypeAlias = Literal["nested", "flat"]
 """Form of an error inside a stream: ``{"error": {...}}`` or ``{"type": "error", ...}``."""
 FaultTarget: TypeAlias = Literal[
@@ -54,6 +55,10 @@ class Fault:
     end_early: bool = False
     after_events: int | None = None
     max_partials: int | None = None
+    garbage: bool = False
+    """Whether the body, or the event after ``after_events``, is broken JSON."""
+    name: str = ""
+    """Short description for the log."""
 
     @property
     def replaces_work(self) -> bool:
@@ -83,6 +88,8 @@ class Fault:
         if self.drops_at_once:
             return _BrokenResponse(Response(), self.delay, 0, silent=True)
         response = self._response() if self.status is not None or real is None else real
+        if self.garbage and self.status is None:
+            response = Response(_GARBAGE, 200, {"content-type": "application/json"})
         if self.truncate is None and not self.delay:
             return response
         return _BrokenResponse(response, self.delay, self.truncate)
@@ -139,9 +146,15 @@ class Faults:
         if status is None and error is not None:
             status = KNOWN_ERRORS[error]().status
         fault = Fault(
-            status=status, headers=headers or {}, body=body, error=error, after_work=after_work, delay=delay
+            status=status,
+            headers=headers or {},
+            body=body,
+            error=error,
+            after_work=after_work,
+            delay=delay,
+            name=error or f"status {status}",
         )
-        self._add(fault, on, times)
+        self.add(fault, on, times)
 
     def stream(
         self,
@@ -193,8 +206,9 @@ class Faults:
             delay=delay,
             max_partials=max_partials,
             plain=plain,
+            name="stream",
         )
-        self._add(fault, "images", times)
+        self.add(fault, "images", times)
 
     def connection(
         self,
@@ -226,7 +240,15 @@ class Faults:
         """
         if not drop and truncate is None and not delay:
             raise ValueError("faults.connection() needs drop=True, truncate= or delay=")
-        self._add(Fault(drop=drop, truncate=truncate, delay=delay, after_work=after_work), on, times)
+        name = (
+            "connection dropped"
+            if drop
+            else "response truncated"
+            if truncate is not None
+            else "slow response"
+        )
+        fault = Fault(drop=drop, truncate=truncate, delay=delay, after_work=after_work, name=name)
+        self.add(fault, on, times)
 
     def batch(
         self,
@@ -239,6 +261,7 @@ class Faults:
         counts: Mapping[str, int] | None = None,
         no_output_file: bool = False,
         files_gone: bool = False,
+        rest_missing: bool = False,
         error: str | None = None,
         delay: float | None = None,
         stuck: float | None = None,
@@ -261,6 +284,7 @@ class Faults:
             counts: Numbers that replace those of ``request_counts``: ``total``, ``completed`` or ``failed``.
             no_output_file: Whether ``output_file_id`` is ``null``.
             files_gone: Whether the output and error files are gone when the batch ends.
+            rest_missing: Whether requests that an expired or cancelled batch did not execute are in no file.
             error: Code of an error that fails the batch in validation, for example ``"token_limit_exceeded"``.
             delay: Seconds from the creation of the batch to its end, in place of ``batch_delay``.
             stuck: Share of the lines after which the batch stops. It then expires after 24 hours.
@@ -273,15 +297,6 @@ class Faults:
         Raises:
             ValueError: If ``stuck`` is not between 0 and 1, ``delay`` is negative, or ``order`` or a key of ``counts`` is not a known one.
         """
-        if stuck is not None and not 0 <= stuck <= 1:
-            raise ValueError(f"stuck is a share between 0 and 1, not {stuck!r}")
-        if delay is not None and not delay >= 0:
-            raise ValueError(f"delay is a number of seconds of at least 0, not {delay!r}")
-        if order not in get_args(LineOrder):
-            raise ValueError(f"order is one of {', '.join(get_args(LineOrder))}, not {order!r}")
-        unknown = set(counts or {}) - {"total", "completed", "failed"}
-        if unknown:
-            raise ValueError(f"counts has total, completed and failed, not {', '.join(sorted(unknown))}")
         fault = BatchFault(
             missing=missing,
             duplicated=duplicated,
@@ -291,6 +306,7 @@ class Faults:
             counts=dict(counts or {}),
             no_output_file=no_output_file,
             files_gone=files_gone,
+            rest_missing=rest_missing,
             error=error,
             delay=delay,
             stuck=stuck,
@@ -299,6 +315,10 @@ class Faults:
             order=order,
             webhooks=webhooks,
         )
+        self.add_batch(fault, times)
+
+    def add_batch(self, fault: BatchFault, times: int = 1) -> None:
+        """Queue a fault of the next batches."""
         self._batches.extend([fault] * times)
 
     def take_batch(self) -> BatchFault:
@@ -310,6 +330,13 @@ class Faults:
         queue = self._queues[target]
         return queue.popleft() if queue else None
 
+    def queued(self) -> list[tuple[str, str]]:
+        """Return the kinds and names of the faults that no request and no batch has used up."""
+        found: list[tuple[str, str]] = [
+            (target, fault.name) for target, queue in self._queues.items() for fault in list(queue)
+        ]
+        return found + [("batch", fault.name) for fault in list(self._batches)]
+
     def clear(self) -> None:
         """Remove every fault."""
         self._batches.clear()
@@ -319,7 +346,12 @@ class Faults:
     def __len__(self) -> int:
         return len(self._batches) + sum(len(queue) for queue in self._queues.values())
 
-    def _add(self, fault: Fault, on: FaultTarget, times: int) -> None:
+    def add(self, fault: Fault, on: FaultTarget = "images", times: int = 1) -> None:
+        """Queue a fault for ``times`` requests of a kind.
+
+        Raises:
+            ValueError: If ``on`` is not a known kind.
+        """
         if on not in self._queues:
             raise ValueError(f"on is one of {', '.join(self._queues)}, not {on!r}")
         self._queues[on].extend([fault] * times)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from attrs import field, frozen
@@ -18,14 +18,14 @@ from imagesdk.emulator.batch_input import MAX_INPUT
 from imagesdk.emulator.bodies import Body, SentFile
 from imagesdk.emulator.parameters import Choice, Integer
 
-__all__ = ["MAX_FILE", "FileStore", "StoredFile", "read_upload"]
+__all__ = ["MAX_FILE", "PURPOSES", "FileStore", "StoredFile", "read_upload"]
 
 MAX_FILE = 512 * 1024 * 1024
 """Largest size of a file in bytes, as in the API."""
 
 _BATCH_LIFE = 30 * 24 * 3600  # default lifetime in seconds of a file for a batch
 _PIECE = 1024 * 1024
-_PURPOSES = ("fine-tune", "assistants", "batch", "user_data", "vision", "evals")
+PURPOSES = ("fine-tune", "assistants", "batch", "user_data", "vision", "evals")
 _NOT_DOWNLOADED = frozenset({"assistants", "user_data"})
 _ANCHOR, _SECONDS = "expires_after[anchor]", "expires_after[seconds]"
 
@@ -149,6 +149,15 @@ class FileStore:
             "has_more": len(shown) < len(found),
         }
 
+    def stored(self) -> list[StoredFile]:
+        """Return every file, oldest first."""
+        return self._unexpired()
+
+    def restore(self, files: Iterable[StoredFile]) -> None:
+        """Add files as they are."""
+        with self._lock:
+            self._files |= {file.id: file for file in files}
+
     def clear(self) -> None:
         """Delete every file."""
         with self._lock:
@@ -198,7 +207,7 @@ def read_upload(body: Body) -> tuple[SentFile, str, int | None]:
     given = {name: values[0] for name, values in body.fields.values.items()}
     if "purpose" not in given:
         raise missing_parameter("purpose")
-    purpose = Choice(_PURPOSES).read("purpose", given["purpose"], form=True)
+    purpose = Choice(PURPOSES).read("purpose", given["purpose"], form=True)
     if files[0].size > MAX_FILE:
         text = f"File is too large. Maximum file size is {MAX_FILE} bytes."
         raise Refusal(text, status=413, code="file_too_large")

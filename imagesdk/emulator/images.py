@@ -6,11 +6,9 @@ rejected request is neither counted nor billed.
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Callable, Mapping
 from datetime import date
-from functools import partial
 
 import anyio.to_thread
 from attrs import evolve, frozen
@@ -22,12 +20,13 @@ from imagesdk.emulator.bodies import Body, drain, read_body
 from imagesdk.emulator.drawing.painting import Painting
 from imagesdk.emulator.faults import Fault
 from imagesdk.emulator.known_errors import organization_unverified
+from imagesdk.emulator.log import RequestRecord, describe_body
 from imagesdk.emulator.models import Endpoint
 from imagesdk.emulator.moderation import moderate_input, moderate_output
 from imagesdk.emulator.quirks import Quirk, resolve_deployment
 from imagesdk.emulator.references import ReferencedImages
 from imagesdk.emulator.rules import CheckedRequest, Fields, check, variations_are_over
-from imagesdk.emulator.state import EmulatorState, RequestRecord
+from imagesdk.emulator.state import FAULT_HEADER, EmulatorState
 from imagesdk.emulator.streaming import EventStream
 from imagesdk.emulator.uploads import InputImages, decode
 from imagesdk.emulator.usage import usage_of
@@ -53,13 +52,21 @@ class Images:
         if endpoint == "variations" and variations_are_over(self.day):
             await drain(request)
             return Response(status_code=404)
-        fault = self.state.faults.take()
+        record: RequestRecord = request.state.record
+        fault = self.state.take_fault(record)
+        try:
+            body = await self._read(endpoint, request)
+        except Refusal as refusal:
+            if fault is not None and fault.replaces_work:
+                return fault.response()
+            refusal.headers.update(self._limit_headers())
+            raise
+        if fault is None:
+            fault = self.state.requested_fault(record, request.headers.get(FAULT_HEADER))
         if fault is not None and fault.replaces_work:
-            with contextlib.suppress(Refusal):
-                await self._read(endpoint, request)
             return fault.response()
         try:
-            response = await self._work(endpoint, request, fault or Fault())
+            response = await self._work(endpoint, body, request, fault or Fault())
         except Refusal as refusal:
             refusal.headers.update(self._limit_headers())
             raise
@@ -67,8 +74,7 @@ class Images:
         # EventStream applies the fault itself.
         return response if fault is None or isinstance(response, EventStream) else fault.response(response)
 
-    async def _work(self, endpoint: Endpoint, request: Request, fault: Fault) -> Response:
-        body = await self._read(endpoint, request)
+    async def _work(self, endpoint: Endpoint, body: Body, request: Request, fault: Fault) -> Response:
         checked, name = self._check(endpoint, body.fields, request)
         record: RequestRecord = request.state.record
         record.model, record.n = name, checked.n
@@ -79,8 +85,13 @@ class Images:
         if self.state.window is not None:
             self.state.window.take(checked.n, name)
         self._bill(checked, inputs, fault)
+        record.billed = checked.n
         created = int(self.clock())
-        remember = partial(self.state.drawn.remember, model=checked.model_name, created=created)
+
+        def remember(data: bytes) -> None:
+            self.state.drawn.remember(data, checked.model_name, created)
+            self.state.exhibits.keep_image(record.id, data)
+
         painting = Painting(checked, inputs, self.seed, request.state.request_id, created, remember)
         if checked.streams and not fault.forbids_stream:
             events = painting.events(fault.max_partials)
@@ -109,6 +120,10 @@ class Images:
         body = await read_body(request, *self.quirk.accepts[endpoint])
         body = evolve(body, fields=self.quirk.to_openai(endpoint, body.fields))
         record: RequestRecord = request.state.record
+        if body.files:
+            await anyio.to_thread.run_sync(describe_body, record, body)
+        else:
+            describe_body(record, body)
         model, n, prompt = map(body.fields.first, ("model", "n", "prompt"))
         record.model = model if isinstance(model, str) else None
         record.n = int(str(n)) if re.fullmatch(r"\d{1,9}", str(n), re.ASCII) else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from imagesdk.emulator.answers import Refusal
 
@@ -64,6 +64,20 @@ class ImageWindow:
             "x-ratelimit-remaining-images": str(self.limit - used),
             "x-ratelimit-reset-images": duration(reset),
         }
+
+    @property
+    def granted(self) -> Sequence[tuple[float, int]]:
+        """When images were granted, and how many."""
+        return list(self._granted)
+
+    @granted.setter
+    def granted(self, granted: Iterable[tuple[float, int]]) -> None:
+        self._granted = deque(granted)
+
+    def usage(self) -> tuple[int, float | None]:
+        """Return how many images are counted now, and the seconds until the first of them is not any more."""
+        used = self._used()
+        return used, self._wait(1)
 
     def clear(self) -> None:
         """Forget the images that were granted."""

@@ -23,6 +23,7 @@ from imagesdk.emulator.answers import (
 )
 
 __all__ = [
+    "EFFORTS",
     "Author",
     "Check",
     "Choice",
@@ -102,7 +103,7 @@ class Choice:
         return text
 
 
-_EFFORTS = Choice(("none", "minimal", "low", "medium", "high", "xhigh", "max"))
+EFFORTS = Choice(("none", "minimal", "low", "medium", "high", "xhigh", "max"))
 
 
 @frozen
@@ -200,7 +201,7 @@ class Author:
         if given.get("reasoning") is not None:
             effort = object_members(f"{name}.reasoning", given["reasoning"], {"effort"}).get("effort")
             if effort is not None:
-                chosen["effort"] = _EFFORTS.read(f"{name}.reasoning.effort", effort, form=form)
+                chosen["effort"] = EFFORTS.read(f"{name}.reasoning.effort", effort, form=form)
         return chosen
 
 

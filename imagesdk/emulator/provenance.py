@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from imagesdk.emulator.answers import Refusal, invalid_type, missing_parameter, quoted_list, unknown_parameter
@@ -34,6 +35,16 @@ class DrawnImages:
             self._found[hashlib.sha256(data).digest()] = model, created
             while len(self._found) > _MAX_COUNT:
                 del self._found[next(iter(self._found))]
+
+    def dump(self) -> list[tuple[bytes, str, int]]:
+        """Return digest, model and time of each image."""
+        with self._lock:
+            return [(digest, *known) for digest, known in self._found.items()]
+
+    def restore(self, images: Iterable[tuple[bytes, str, int]]) -> None:
+        """Replace the images."""
+        with self._lock:
+            self._found = {digest: (model, created) for digest, model, created in images}
 
     def report(self, data: bytes, now: float) -> dict[str, object]:
         """Return the response of the API for a file."""

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Literal
 from urllib.parse import urlencode
@@ -62,6 +62,19 @@ class ResultStore:
         if datetime.strptime(end, _FORMAT).replace(tzinfo=UTC).timestamp() <= self._clock():
             return "expired"
         return self._images[name][0] if name in self._images else "gone"
+
+    def dump(self) -> tuple[bytes, list[tuple[str, bytes, float]]]:
+        """Return the secret of the signatures, and name, content and expiry of each image."""
+        with self._lock:
+            self._shrink(self._clock())
+            return self._secret, [(name, data, until) for name, (data, until) in self._images.items()]
+
+    def restore(self, secret: bytes, images: Iterable[tuple[str, bytes, float]]) -> None:
+        """Replace the secret and the images."""
+        with self._lock:
+            self._secret = secret
+            self._images = {name: (data, until) for name, data, until in images}
+            self._bytes = sum(len(data) for data, _ in self._images.values())
 
     def clear(self) -> None:
         """Delete every image."""

@@ -22,13 +22,20 @@ from imagesdk.emulator.models import MARKUP_SINCE, MODELS, Endpoint, Model, Uplo
 from imagesdk.emulator.parameters import Parameter, Text, check_area
 from imagesdk.models import catalog as facts
 
-__all__ = ["CheckedRequest", "Fields", "check", "default_model", "variations_are_over"]
+__all__ = [
+    "CheckedRequest",
+    "Fields",
+    "check",
+    "default_model",
+    "image_parts",
+    "known_parameters",
+    "variations_are_over",
+]
 
 _NEWER_EDITS_SINCE = date(2026, 10, 6)
 _GIF_EDGE = 720
 """Edge in pixels of a frame of size ``auto``: the largest square that every number of frames allows."""
 _ANIMATION = ("frame_count", "frame_duration_ms")
-_NO_STREAM = (False, "false")
 
 
 @frozen
@@ -165,14 +172,15 @@ def check(endpoint: Endpoint, fields: Fields, day: date | None) -> CheckedReques
     if endpoint not in model.parameters:
         others = [other.name for other in models_on(day) if endpoint in other.parameters]
         raise invalid_value("model", name, others)
-    parameters = _known(model, endpoint, day, form=fields.form)
-    if "stream" not in parameters and fields.first("stream") in _NO_STREAM:
+    parameters = known_parameters(model, endpoint, day, form=fields.form)
+    no_stream = fields.first("stream") == "false" if fields.form else fields.first("stream") is False
+    if "stream" not in parameters and no_stream:
         # A model that never streams accepts a request for no stream.
         fields = evolve(
             fields, values={key: value for key, value in fields.values.items() if key != "stream"}
         )
     uploads = model.uploads.get(endpoint)
-    _refuse_unknown(fields, parameters, _image_parts(uploads, day, form=fields.form))
+    _refuse_unknown(fields, parameters, image_parts(uploads, day, form=fields.form))
     values = {name: _value(name, parameter, fields) for name, parameter in parameters.items()}
     checked = CheckedRequest(endpoint=endpoint, model=model, model_name=name, values=values)
     if model.tokens:
@@ -194,12 +202,15 @@ def _nested_svg(fields: Fields) -> Fields:
 
 def _only_for(model: Model, endpoint: Endpoint, fields: Fields, day: date) -> bool:
     """Return whether a request uses a parameter that the model has and dall-e-2 lacks."""
-    theirs = _known(model, endpoint, day, form=fields.form)
+    theirs = known_parameters(model, endpoint, day, form=fields.form)
     old = next(other for other in models_on(day) if not other.tokens).parameters.get(endpoint, {})
     return any(name in theirs and name not in old for name in fields.values)
 
 
-def _known(model: Model, endpoint: Endpoint, day: date | None, *, form: bool) -> Mapping[str, Parameter]:
+def known_parameters(
+    model: Model, endpoint: Endpoint, day: date | None, *, form: bool
+) -> Mapping[str, Parameter]:
+    """Return the parameters of a model that the API knows on a day."""
     return {
         name: parameter
         for name, parameter in model.parameters.get(endpoint, {}).items()
@@ -207,7 +218,7 @@ def _known(model: Model, endpoint: Endpoint, day: date | None, *, form: bool) ->
     }
 
 
-def _image_parts(uploads: UploadRule | None, day: date | None, *, form: bool) -> set[str]:
+def image_parts(uploads: UploadRule | None, day: date | None, *, form: bool) -> set[str]:
     """Return the names under which a request may send images."""
     if uploads is None or not (form or uploads.references):
         return set()

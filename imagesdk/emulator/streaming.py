@@ -19,7 +19,8 @@ from starlette.types import Receive, Scope, Send
 from imagesdk.emulator.answers import Refusal
 from imagesdk.emulator.drawing.painting import MakeEvent
 from imagesdk.emulator.faults import ErrorShape, Fault, drop_connection, unless_disconnected
-from imagesdk.emulator.state import EmulatorState, RequestRecord
+from imagesdk.emulator.log import RequestRecord
+from imagesdk.emulator.state import EmulatorState
 
 __all__ = ["EventStream"]
 
@@ -68,7 +69,7 @@ class EventStream(Response):
     async def _run(self, writer: _BodyWriter) -> bool:
         """Send the events. Return whether to drop the connection."""
         fault = self._fault
-        breaks = fault.drop or fault.end_early or fault.stream_error is not None
+        breaks = fault.drop or fault.end_early or fault.garbage or fault.stream_error is not None
         right = fault.after_events or 0
         for number, make in enumerate(self._events):
             if fault.delay and number >= right:
@@ -86,7 +87,9 @@ class EventStream(Response):
             self._record.events += 1
         if fault.drop:
             return True
-        if fault.stream_error is not None:
+        if fault.garbage:
+            await writer.write('event: image_generation.completed\ndata: {"type": "image_gener%%\n\n')
+        elif fault.stream_error is not None:
             await writer.write(_error_event(fault.error_body(), fault.stream_error, line=fault.error_line))
         elif self._done_marker and not fault.end_early:
             await writer.write("data: [DONE]\n\n")

@@ -6,10 +6,13 @@ another site as its origin: https://developer.mozilla.org/docs/Web/HTTP/Referenc
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import time
 import uuid
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import cast
 
 import anyio
@@ -23,14 +26,19 @@ from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, 
 from imagesdk.emulator.answers import Refusal
 from imagesdk.emulator.bodies import drain
 from imagesdk.emulator.error_shapes import Shape
+from imagesdk.emulator.exhibits import Answer
 from imagesdk.emulator.known_errors import KNOWN_ERRORS
-from imagesdk.emulator.state import EmulatorState, RequestRecord
+from imagesdk.emulator.log import RequestRecord
+from imagesdk.emulator.state import EmulatorState
 
 __all__ = ["WRONG_KEY", "ApiMiddleware", "exception_handlers", "origin_of"]
 
 WRONG_KEY = "sk-invalid"
 """The only key that is rejected where a key is required."""
 
+_CONTROL = "/_emulator"
+"""Path of the endpoints that control the emulator. Requests to them are not recorded."""
+_PAGES = frozenset({"/", "/healthz", "/openapi.json"})
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "testserver"})
 _BODY_TIMEOUT = 60.0
 """Seconds without a byte of a body that is not complete."""
@@ -59,31 +67,49 @@ class ApiMiddleware:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        state = self._state
+        request_id = f"req_{uuid.uuid4().hex}"
+        connection = state.connections.find(scope.get("client"))
         record = RequestRecord(
             method=scope["method"],
             path=scope["path"],
             user_agent=headers.get("user-agent"),
             idempotency_key=headers.get("idempotency-key"),
             authorized="authorization" in headers or "api-key" in headers,
+            id=request_id,
+            connection=None if connection is None else connection.number,
+            began=state.clock(),
         )
-        self._state.remember(record)
+        recorded = not scope["path"].startswith(_CONTROL) and scope["path"] not in _PAGES
+        if recorded:
+            state.remember(record)
+            if connection is not None:
+                connection.requests += 1
         if not self._warned and _REAL_KEY.match(headers.get("authorization", "")):
             self._warned = True
             _logger.warning(
                 "a request has a key that looks real; the emulator stores no keys and accepts any text as one"
             )
-        request_id = f"req_{uuid.uuid4().hex}"
         scope.setdefault("state", {}).update(record=record, request_id=request_id)
         began = time.perf_counter()
+        exhibit: Answer | None = None
 
         async def send_with_headers(message: Message) -> None:
+            nonlocal exhibit
             if message["type"] == "http.response.start":
-                record.status = message["status"]
                 answer = MutableHeaders(scope=message)
+                _record_answer(record, message["status"], answer, state.clock())
                 answer.setdefault("x-request-id", request_id)
                 answer.setdefault("openai-processing-ms", str(round((time.perf_counter() - began) * 1000)))
                 answer.setdefault("openai-version", "2020-10-01")
                 answer.setdefault("openai-organization", "org-emulator")
+                if recorded:
+                    exhibit = state.exhibits.begin_answer(request_id, message["status"], dict(answer))
+            else:
+                if exhibit is not None:
+                    exhibit.add(message.get("body", b""))
+                if not message.get("more_body", False):
+                    record.complete = connection is None or connection.closed is None
             await send(message)
 
         complete = False
@@ -102,11 +128,16 @@ class ApiMiddleware:
             return message
 
         refusal = self._refusal(scope["method"], scope["path"], headers)
-        if refusal is None:
-            await self._app(scope, receive_in_time, send_with_headers)
-            return
-        await drain(Request(scope, receive_in_time))
-        await self._shape(refusal)(scope, receive, send_with_headers)
+        try:
+            if refusal is None:
+                await self._app(scope, receive_in_time, send_with_headers)
+                return
+            record.error = refusal.code or refusal.message
+            await drain(Request(scope, receive_in_time))
+            await self._shape(refusal)(scope, receive, send_with_headers)
+        finally:
+            record.ended = state.clock()
+            state.changes += scope["method"] not in _READING
 
     def _refusal(self, method: str, path: str, headers: Headers) -> Refusal | None:
         host = _PORT.sub("", headers.get("host", "")).lower()
@@ -136,6 +167,25 @@ class ApiMiddleware:
         return None
 
 
+def _record_answer(record: RequestRecord, status: int, headers: Mapping[str, str], now: float) -> None:
+    record.status, record.answered = status, now
+    record.retry_after = seconds_to_wait(headers, now)
+    remaining = headers.get("x-ratelimit-remaining-images", "")
+    record.remaining = int(remaining) if remaining.isdecimal() else None
+
+
+def seconds_to_wait(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the seconds that a response asks its client to wait, from either header and either form of it."""
+    for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
+        text = headers.get(name, "")
+        if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
+            return float(text) / unit
+        if text and unit == 1:
+            with contextlib.suppress(ValueError, TypeError):
+                return max(0.0, parsedate_to_datetime(text).timestamp() - now)
+    return None
+
+
 def _from_another_site(headers: Headers, host: str) -> bool:
     """Return whether a browser sends the request for a page of another site. All loopback names are one site."""
     origin = headers.get("origin")
@@ -154,9 +204,12 @@ def exception_handlers(shape: Shape) -> dict[int | type[Exception], ExceptionHan
     """Return the handlers that convert exceptions to responses in the error format of the server."""
 
     async def refused(request: Request, error: Exception) -> Response:
-        return shape(cast("Refusal", error))
+        refusal = cast("Refusal", error)
+        request.state.record.error = refusal.code or refusal.message
+        return shape(refusal)
 
     async def no_such_route(request: Request, error: Exception) -> Response:
+        request.state.record.expected = False
         await drain(request)
         failed = cast("HTTPException", error)
         what = "method for URL" if failed.status_code == 405 else "URL"

@@ -67,8 +67,7 @@ class JobReader:
             self._awaited = aiter(jobs)
         else:
             self._stepped = iter(jobs)
-        started_here = self._stepped is not jobs and isinstance(self._stepped, Generator)
-        self._generator = cast("Generator[JobLike]", self._stepped) if started_here else None
+        self._generator: Any = self._stepped if _is_started(self._stepped, jobs) else None
         self._limiter: anyio.CapacityLimiter | None = None
 
     async def next(self) -> Item | None:
@@ -112,6 +111,11 @@ class JobReader:
         finally:
             if self._closed:
                 self._close_generator()
+
+
+def _is_started(iterator: object, jobs: object) -> bool:
+    """Return whether ``iter(jobs)`` started a generator, which nobody else closes."""
+    return isinstance(iterator, Generator) and iterator is not jobs
 
 
 def as_item(given: object, place: int, defaults: Generate | None) -> Item:

@@ -337,7 +337,7 @@ def test_a_retirement_warning_is_one_line_on_stderr() -> None:
         assert (done.returncode, done.stderr) == (0, text)
 
 
-def test_images_are_written_to_urls(run: Run) -> None:
+def test_images_are_written_to_urls(run: Run, tmp_path: Path) -> None:
     with laboratory() as lab:
         made = run("generate", "a cat", "-o", "lab://b/cat.png", *CHEAP)
         assert (made.returncode, made.stdout.strip()) == (0, b"lab://b/cat.png")
@@ -349,6 +349,7 @@ def test_images_are_written_to_urls(run: Run) -> None:
         assert refused.returncode == 2
         assert b"Give --journal run.db, a local file." in refused.stderr
         made = run(*arguments, "--journal", "run.db", "--gallery", stdin=b"a cow\n")
+        assert made.stdout.strip() in (tmp_path / "index.html").read_bytes()
         assert made.stdout.startswith(b"lab://b/run/a-cow-")
         assert made.stdout.strip() in run("log", "run.db").stdout
         assert set(lab.content()) == {

@@ -49,7 +49,7 @@ async def test_every_response_has_the_headers_of_openai(api: Api) -> None:
     ("method", "path", "status", "what"),
     [
         ("POST", "/v1/images/paintings", 404, "URL"),
-        ("GET", "/", 404, "URL"),
+        ("GET", "/nothing", 404, "URL"),
         ("POST", "/v1/images/generations/", 404, "URL"),
         ("GET", "/v1/models/", 404, "URL"),
         ("GET", "/v1/images/edits", 405, "method for URL"),

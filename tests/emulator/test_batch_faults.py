@@ -109,6 +109,20 @@ async def test_a_batch_is_stuck_until_it_expires(api: Api, stuck: float, made: i
     assert (done["output_file_id"] is None) == (made == 0)
 
 
+async def test_what_an_expired_batch_did_not_execute_is_in_no_file(api: Api) -> None:
+    api.state.faults.batch(stuck=0.5, rest_missing=True)
+    batch = await api.batch(SIX)
+    api.state.clock.advance(WINDOW)
+    done = await api.look(batch)
+
+    assert (done["status"], done["error_file_id"], done["request_counts"]["completed"]) == (
+        "expired",
+        None,
+        3,
+    )
+    assert len(await names(api, done["output_file_id"])) == 3
+
+
 async def test_one_batch_is_late(connect: Connect) -> None:
     api = connect(batch_delay=100)
     api.state.faults.batch(delay=1000)
@@ -164,6 +178,29 @@ async def test_a_batch_fault_with_unknown_words_raises_value_error(api: Api, fau
     with pytest.raises(ValueError, match="|".join(faults)):
         api.state.faults.batch(**faults)
     assert len(api.state.faults) == 0
+
+
+async def test_programs_in_other_languages_queue_faults_of_batches(api: Api) -> None:
+    control = "http://127.0.0.1:8000/_emulator/faults"
+    wrong = [
+        {"lost": 1},
+        {"missing": -1},
+        {"missing": [1]},
+        {"stuck": 2},
+        {"counts": 1},
+        {"order": 7},
+        {"times": "x"},
+    ]
+    refused = [await api.post(control, json={"batch": one}) for one in wrong]
+    words = {"missing": ["r0"], "failed": 1, "counts": {"failed": 0}, "order": "given", "times": 1}
+    queued = await api.post(control, json={"faults": [{"batch": words}, {"fault": 503, "on": "polls"}]})
+    done = await api.look(await api.batch(SIX)) if (await api.get("/batches")).status_code == 503 else {}
+
+    assert [answer.status_code for answer in refused] == [400] * len(wrong)
+    assert {"on": "batch", "fault": "missing, failed, counts, order"} in queued.json()["data"]
+    assert done["request_counts"]["failed"] == 0
+    assert len(await names(api, done["output_file_id"])) == 4
+    assert api.state.faults.queued() == []
 
 
 async def test_looks_cancellations_and_downloads_have_queues_of_their_own(api: Api) -> None:

@@ -1,6 +1,7 @@
 """The Batch API: a file of requests becomes files of responses, on the clock of the emulator."""
 
 import base64
+import json
 from datetime import date
 from decimal import Decimal
 from io import BytesIO
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from imagesdk.emulator import batch_input, files
+from imagesdk.emulator.drawing.painting import Painting
 from tests.emulator.api import Api, Clock, Connect, png
 from tests.support.batch_files import EDITS, edit_line, jsonl, line
 from tests.support.error_objects import error_of
@@ -168,11 +170,24 @@ async def test_every_image_is_whole_and_names_its_request(api: Api, output_forma
                 assert image.format == output_format.upper()
 
 
-async def test_the_first_32_drawings_of_a_kind_are_different_and_later_ones_repeat_them(api: Api) -> None:
-    done = await api.look(await api.batch([line(f"r{number}", n=10) for number in range(4)]))
+@pytest.mark.parametrize(("options", "count"), [({}, 8), ({"batch_drawings": 1}, 1)])
+async def test_a_few_drawings_serve_all_lines_and_no_two_images_are_equal(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], count: int
+) -> None:
+    drawn: list[int] = []
+    draw = Painting.encoded
+
+    def counted(self: Painting, index: int) -> bytes:
+        drawn.append(index)
+        return draw(self, index)
+
+    monkeypatch.setattr(Painting, "encoded", counted)
+    api = connect(**options)
+    done = await api.look(await api.batch([line(f"r{number}", n=10) for number in range(2)]))
     bodies = [one["response"]["body"] for one in await api.lines(done["output_file_id"])]
 
-    assert len({one["b64_json"] for body in bodies for one in body["data"]}) == 40
+    assert len(drawn) == count
+    assert len({one["b64_json"] for body in bodies for one in body["data"]}) == 20
 
 
 async def test_an_edit_names_uploaded_files_which_may_be_deleted_after_it(api: Api) -> None:
@@ -411,3 +426,24 @@ async def test_no_file_breaks_the_emulator(api: Api, found: list[object], rest: 
     batch = await api.batch(jsonl(found) + rest)
 
     assert (await api.look(batch))["status"] in {"completed", "failed"}
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "input_file_id": values,
+            "endpoint": st.just("/v1/images/edits") | values,
+            "completion_window": st.just("24h") | values,
+            "metadata": values,
+            "output_expires_after": values,
+        },
+    )
+)
+async def test_no_creation_breaks_the_emulator(api: Api, body: dict[str, object]) -> None:
+    answer = await api.post(
+        "/batches", content=json.dumps(body), headers={"content-type": "application/json"}
+    )
+
+    assert set(error_of(answer)) >= {"message", "param"}

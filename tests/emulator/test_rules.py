@@ -32,6 +32,7 @@ GENERATIONS: list[tuple[str, dict[str, object], str, str | None, str]] = [
     ("dall-e-2", {"response_format": "x"}, "response_format", "invalid_value", "'url' and 'b64_json'."),
     ("dall-e-2", {"quality": "standard"}, "quality", "unknown_parameter", "Unknown parameter: 'quality'."),
     ("dall-e-2", {"stream": True}, "stream", "unknown_parameter", "Unknown parameter: 'stream'."),
+    ("dall-e-2", {"stream": 0}, "stream", "unknown_parameter", "Unknown parameter: 'stream'."),
     ("dall-e-2", {"cats": 1}, "cats", "unknown_parameter", "Unknown parameter: 'cats'."),
     ("dall-e-3", {"n": 2}, "n", None, "You must provide n=1 for this model."),
     ("gpt-image-1", {"size": "3x3"}, "size", "invalid_value", "'1024x1536', '1536x1024', and 'auto'."),

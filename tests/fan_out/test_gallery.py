@@ -32,21 +32,28 @@ class Read(HTMLParser):
         self.images: list[str] = []
         self.attributes = set[str]()
         self.prompts: list[str] = []
+        self.ids: list[str | None] = []
+        self._in_card = False
         self._in_prompt = False
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes |= {name for name, _ in attrs}
-        if tag == "img":
+        if tag == "article":
+            self._in_card = True
+            self.ids.append(dict(attrs).get("id"))
+        if tag == "img" and self._in_card:
             self.images.append(dict(attrs)["src"] or "")
-        if tag == "p":
+        if tag == "p" and self._in_card:
             self._in_prompt = True
             self.prompts.append("")
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "p":
             self._in_prompt = False
+        if tag == "article":
+            self._in_card = False
 
     def handle_data(self, data: str) -> None:
         if self._in_prompt:
@@ -87,5 +94,6 @@ def test_a_prompt_is_never_anything_but_text_in_the_page(texts: list[str]) -> No
     found = Read("".join(page(jobs, Path("x"), Path("x"))))
     assert found.prompts == texts
     assert found.tags.count("script") == 1
-    assert found.tags.count("img") == len(texts)
+    assert len(found.images) == len(texts)
+    assert found.ids == [f"job-{text}" for text in texts]  # no label takes the id of a part of the page
     assert not {name for name in found.attributes if name.startswith("on")}
