@@ -80,6 +80,23 @@ def drift(session: nox.Session) -> None:
 
 
 @nox.session
+def redis(session: nox.Session) -> None:
+    """What processes share in Redis; needs redis-server."""
+    session.install("-e", ".[test]")
+    session.run(
+        "python",
+        "-m",
+        "pytest",
+        "--numprocesses=0",
+        "-m",
+        "redis",
+        "tests/coordination",
+        "tests/ledger",
+        *session.posargs,
+    )
+
+
+@nox.session
 def stacks(session: nox.Session) -> None:
     """The tests of every HTTP stack, and a table of what passed on which, with versions."""
     session.install("-e", ".[test]")

@@ -217,7 +217,10 @@ class JournalError(ImageSDKError):
 
 
 class CoordinationError(ImageSDKError):
-    """The store that processes share (``shared=``) cannot be used. No request was sent."""
+    """The store that processes share (``shared=``) cannot be used. No request was sent.
+
+    Only the ``unrecorded`` of an ``Outcome`` is of a job that was sent: its images are there, and the ledger lacks them.
+    """
 
 
 class RunStoppedError(ImageSDKError):

@@ -271,7 +271,7 @@ class SharedStore:
         return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
 
     def __repr__(self) -> str:
-        return f"SharedStore({self.name!r}, on_store_loss={self.on_store_loss!r})"
+        return f"SharedStore({self.name!r}, {self.on_store_loss!r})"
 
     def __reduce__(self) -> Any:
         if self.name != self.url:

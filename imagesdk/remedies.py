@@ -98,6 +98,7 @@ class Remedy:
     PASS_OUT = _Words("Pass out=, a folder or a template, beside journal=.")
     SET_SHARED = _Words('Pass shared="sqlite:///FILE" or shared="redis://HOST/0" to the client, or set IMAGESDK_SHARED.')
     CHANGE_KEY = _Words("Give the other job a key= of its own.")
+    CHECK_STORE = _Words("Check the URL of the store, and that it can be reached from here.")
     RENAME_JOB = _Words("Give the changed job another id.")
     RESTORE_FILE = _Words("Put the file back, or pass retry_unknown=True to make it again.")
     RETRY_UNKNOWN = _Words("Pass retry_unknown=True to send it again.")

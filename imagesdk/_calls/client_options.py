@@ -170,7 +170,10 @@ def shared_store(value: object, name: str = "shared") -> SharedStore | None:
     if isinstance(value, str):
         if not value:
             return None
-        value = SharedStore(value)
+        try:
+            value = SharedStore(value)
+        except ConfigurationError as error:
+            raise ConfigurationError(error.summary.replace("shared", name, 1), param=name) from None
     if not isinstance(value, SharedStore):
         raise _of_wrong_type(name, value, "a URL, SharedStore(...) or None")
     from imagesdk._coordination.stores import validate

@@ -28,17 +28,20 @@ from imagesdk._runtime.loops import call_soon, running_loop
 from imagesdk._transport.exchange import RELEASE_LIMIT
 from imagesdk.errors import CoordinationError
 from imagesdk.policies import SharedStore
+from imagesdk.remedies import Remedy
 
 T = TypeVar("T")
-Rule: TypeAlias = Callable[[Claim | None, float], tuple[Claim | None, T]]
-"""From the claim in the store and the store's clock to the claim to write, if any, and a result."""
+Rule: TypeAlias = Callable[[Claim | None, float, float], tuple[Claim | None, T]]
+"""From the claim in the store, the store's clock and the time since which leases can be renewed, to the claim to write, if
+any, and a result."""
 
 PATIENCE: Final = 60.0
 """Seconds for which a change is repeated while the store is away."""
 LATE: Final = 24 * 3600.0
 """Seconds for which the result of a paid job is kept for a store that is away, while the process lives."""
-_PAUSE: Final = 0.25
-"""Seconds between two tries while the store is away."""
+_PAUSE: Final = 0.2
+"""Seconds between the first two tries while the store is away. The pause doubles with each try."""
+_LONGEST_PAUSE: Final = 4.0
 _LOOK: Final = 0.1
 """Seconds between two looks at the claims that calls wait for."""
 _SLOWEST_LOOK: Final = 2.0
@@ -85,7 +88,12 @@ class ClaimLedger:
         """The store, without a password."""
         self._thread = thread
         self._changes = deque[_Change[Any]]()
-        self._repeats = False
+        self._pause = _PAUSE
+        self._tries = 0
+        self._away: StoreUnavailable | None = None
+        """Why the store could not be reached at last."""
+        self._renewable_since: float | None = None
+        """Time on the store's clock since which owners can renew their leases; ``None`` if it is to be found out."""
         self._held: dict[str, Claim] = {}
         self._beats = False
         self._waiters: list[_Waiter] = []
@@ -120,7 +128,7 @@ class ClaimLedger:
         if change.error is not None:
             raise change.error
         if not ended.is_set():
-            raise self._lost(_NO_ANSWER)
+            raise self._lost(self._away or _NO_ANSWER)
         return cast("T", change.result)
 
     async def wait_until_free(self, key: str, *, deadline: float | None = None) -> bool:
@@ -148,12 +156,14 @@ class ClaimLedger:
 
     def _add(self, change: _Change[Any]) -> None:
         self._changes.append(change)
-        if not self._repeats:
+        if self._pause == _PAUSE:
             self._make_changes()
+        elif self._pause > 2 * _PAUSE:
+            self._pause = 2 * _PAUSE
+            self._try_again()
 
     def _make_changes(self) -> None:
         """Make the changes in their order; those to one key never overtake each other."""
-        self._repeats = False
         left = deque[_Change[Any]]()
         postponed = set[str]()
         away: StoreUnavailable | None = None
@@ -163,9 +173,10 @@ class ClaimLedger:
                     change.result, change.error = self._swap(change), None
                 except StoreUnavailable as error:
                     away, change.error = error, self._lost(error)
+                    self._note_away(error)
                 except Exception as error:  # noqa: BLE001 - raised again by the caller
                     change.error = error
-                if change.error is None or not (away or change.late):
+                if change.error is None or not (away or change.late) or _is_damage(change.error):
                     change.on_end()
                     continue
             if time.monotonic() < change.until:
@@ -175,9 +186,18 @@ class ClaimLedger:
             change.error = change.error or self._lost(away or _NO_ANSWER)
             change.on_end()
         self._changes = left
+        self._pause = min(_LONGEST_PAUSE, 2 * self._pause) if left else _PAUSE
         if left:
-            self._repeats = True
-            self._after(_PAUSE, self._make_changes)
+            self._try_again()
+
+    def _try_again(self) -> None:
+        self._tries = number = self._tries + 1
+
+        def make() -> None:
+            if number == self._tries:  # otherwise an earlier try was planned since
+                self._make_changes()
+
+        self._after(self._pause / 2, make)
 
     def _swap(self, change: _Change[T]) -> T:
         key, store = change.key, self._thread.store
@@ -187,7 +207,7 @@ class ClaimLedger:
                 self._remember(key, change.tried[1])
                 return change.tried[2]
             claim = self._claim_of(key, reply)
-            new, result = change.rule(claim, reply.now)
+            new, result = change.rule(claim, reply.now, self._since(reply.now))
             if new is None or new == claim:
                 return result
             change.tried = (uuid.uuid4().hex, new, result)
@@ -229,12 +249,15 @@ class ClaimLedger:
             if (mine := self._held.get(key)) is None:
                 continue
 
-            def rule(known: Claim | None, now: float, mine: Claim = mine) -> tuple[Claim | None, None]:
+            def rule(
+                known: Claim | None, now: float, since: float, mine: Claim = mine
+            ) -> tuple[Claim | None, None]:
                 return renew(known, mine, now), None
 
             try:
                 self._swap(_Change(key, rule, 0.0, False, int))
-            except StoreUnavailable:
+            except StoreUnavailable as error:
+                self._note_away(error)
                 return  # there are more beats before the lease ends
             except CoordinationError:
                 continue  # the call itself reports it
@@ -263,7 +286,8 @@ class ClaimLedger:
                 key = self._to_look.popleft()
                 if self._is_free(key):
                     self._wake(key)
-        except StoreUnavailable:  # the calls ask again, and learn that the store is away
+        except StoreUnavailable as error:  # the calls ask again, and learn that the store is away
+            self._note_away(error)
             self._to_look.clear()
             self._wake(*{waiter.key for waiter in self._waiters})
         if self._to_look:
@@ -278,7 +302,7 @@ class ClaimLedger:
             claim = self._claim_of(key, reply)
         except CoordinationError:  # the call that waits reports it
             return True
-        return claim is None or not claim.is_held(reply.now)
+        return claim is None or not claim.is_held(reply.now, self._since(reply.now))
 
     def _wake(self, *keys: str) -> None:
         woken = [waiter for waiter in self._waiters if waiter.key in keys]
@@ -287,6 +311,16 @@ class ClaimLedger:
         for waiter in woken:
             call_soon(waiter.loop, waiter.event.set)
 
+    def _since(self, now: float) -> float:
+        """Return since when the store has been there: it may have been away from all owners."""
+        if self._renewable_since is None:
+            uptime = 0.0 if self._away is not None else self._thread.store.uptime()
+            self._renewable_since, self._away = now - uptime, None
+        return self._renewable_since
+
+    def _note_away(self, error: StoreUnavailable) -> None:
+        self._away, self._renewable_since = error, None
+
     def _claim_of(self, key: str, reply: Reply) -> Claim | None:
         try:
             return loads(reply.document) if reply.version else None
@@ -294,11 +328,15 @@ class ClaimLedger:
             raise CoordinationError(f"The claim {key!r} in {self.where} cannot be read: {error}.") from error
 
     def _lost(self, error: StoreUnavailable) -> CoordinationError:
-        problem = CoordinationError(
-            f"The ledger in {self.where} cannot be reached: {str(error).rstrip('.')}."
-        )
+        summary = f"The ledger in {self.where} cannot be reached: {str(error).rstrip('.')}."
+        problem = CoordinationError(summary, remedies=(Remedy.CHECK_STORE,))
         problem.__cause__ = error
         return problem
+
+
+def _is_damage(error: Exception) -> bool:
+    """Return whether trying again is useless."""
+    return isinstance(error.__cause__, DamagedClaimError)
 
 
 _ledgers: dict[StoreThread, ClaimLedger] = {}

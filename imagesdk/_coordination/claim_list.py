@@ -9,10 +9,11 @@ from contextlib import closing, contextmanager
 from attrs import frozen
 
 from imagesdk._coordination.claims import PREFIX, Claim, DamagedClaimError, State, loads, may_forget
-from imagesdk._coordination.store import DocumentStore, StoreUnavailable
+from imagesdk._coordination.store import LedgerStore, StoreUnavailable
 from imagesdk._coordination.stores import file_of, open_store, validate
 from imagesdk.errors import CoordinationError
 from imagesdk.policies import SharedStore
+from imagesdk.remedies import Remedy
 
 
 @frozen
@@ -32,7 +33,7 @@ class ListedClaim:
 class ClaimList:
     """The claims of one store."""
 
-    def __init__(self, store: DocumentStore) -> None:
+    def __init__(self, store: LedgerStore) -> None:
         self._store = store
 
     def __iter__(self) -> Iterator[ListedClaim]:
@@ -82,4 +83,5 @@ def open_claims(shared: SharedStore) -> Generator[ClaimList]:
             yield ClaimList(store)
     except StoreUnavailable as error:
         reason = str(error).rstrip(".")
-        raise CoordinationError(f"The ledger in {shared.name} cannot be reached: {reason}.") from error
+        summary = f"The ledger in {shared.name} cannot be reached: {reason}."
+        raise CoordinationError(summary, remedies=(Remedy.CHECK_STORE,)) from error

@@ -36,6 +36,7 @@ lost is written again.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
@@ -95,13 +96,16 @@ class Claim:
     changed_at: float = 0.0
     """Latest change of the state, in seconds since 1970."""
 
-    def is_held(self, now: float) -> bool:
-        """Return whether the owner is alive. A clock that jumps back, as at a reboot, ends the lease."""
-        return bool(self.owner) and abs(now - self.renewed) < LEASE
+    def is_held(self, now: float, since: float = -math.inf) -> bool:
+        """Return whether the owner is alive. A clock that jumps back, as at a reboot, ends the lease.
 
-    def seen(self, now: float) -> State:
+        ``since`` is the time from which owners could renew their leases, if the store was away before.
+        """
+        return bool(self.owner) and abs(now - max(self.renewed, since)) < LEASE
+
+    def seen(self, now: float, since: float = -math.inf) -> State:
         """Return the state for a reader: a job whose owner died while sending it is ``unknown``."""
-        return "unknown" if self.state == "sending" and not self.is_held(now) else self.state
+        return "unknown" if self.state == "sending" and not self.is_held(now, since) else self.state
 
 
 @frozen
@@ -118,6 +122,7 @@ def ask(
     known: Claim | None,
     new: Claim,
     now: float,
+    since: float = -math.inf,
     *,
     again: bool = False,
     remake: bool = False,
@@ -129,6 +134,7 @@ def ask(
         known: The claim in the store.
         new: The claim that the call would create, with its token as the owner.
         now: The store's clock.
+        since: The time from which owners could renew their leases, on the store's clock.
         again: Whether the call may send a job again that may have been billed.
         remake: Whether the call may send a job again that is done, if its files are gone.
         waited: Whether the call has waited for an attempt of another one.
@@ -140,9 +146,9 @@ def ask(
     if known.owner == new.owner:
         return Answer("hold", known)
     reported = known.state == "refused" or (known.state == "done" and not remake)
-    if not reported and known.is_held(now):
+    if not reported and known.is_held(now, since):
         return Answer("wait", known)
-    found = evolve(known, state=known.seen(now))
+    found = evolve(known, state=known.seen(now, since))
     ended = waited and not known.owner and found.state in {"failed", "unknown", "done"}
     if reported or ended or (found.state == "unknown" and not again):
         return Answer("report", found)

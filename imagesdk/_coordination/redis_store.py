@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final
 
-from imagesdk._coordination.store import History, Notice, OnNotice, Page, Reply, StoreUnavailable
+from imagesdk._coordination.store import Notice, OnNotice, Page, Reply, StoreUnavailable
 from imagesdk.errors import ConfigurationError, CoordinationError
 
 if TYPE_CHECKING:
@@ -63,14 +63,12 @@ if swapped == 0 and current ~= known or version ~= '' and swapped == 0 then
 end
 return {swapped, current, shown, now, seen}
 """
-_DIGEST: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _DELETE: Final = """
 if redis.call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 """
 _PAGE: Final = 500
 """Documents in one page of a scan, about."""
-_LOSSES: Final = ("flushall", "flushdb", "swapdb")
 
 
 class RedisStore:
@@ -81,6 +79,7 @@ class RedisStore:
     """
 
     poll_seconds: float | None = None
+    script = _SCRIPT
 
     def __init__(self, url: str, name: str) -> None:
         import redis
@@ -89,6 +88,7 @@ class RedisStore:
         self._url = url
         self._name = name
         self._client = self._connect(url)
+        self._digest = hashlib.sha1(self.script.encode(), usedforsecurity=False).hexdigest()
         self._listener: _Listener | None = None
 
     def read(self, key: str, *, known: str = "", owner: str = "") -> Reply:
@@ -147,19 +147,12 @@ class RedisStore:
         """Return nothing: the listener calls."""
         return ()
 
-    def history(self) -> History:
-        """Return since when the server runs, and whether it has lost documents."""
-
-        def ask() -> History:
-            facts = self._client.info("server", "stats", "commandstats")
-            lost = any(f"cmdstat_{name}" in facts for name in _LOSSES) or facts.get("evicted_keys", 0) > 0
-            return History(float(facts.get("uptime_in_seconds", 0)), has_lost=lost)
-
+    def uptime(self) -> float:
+        """Return for how many seconds the server has run."""
         try:
-            found: History = self._guarded(ask)
-        except CoordinationError:  # the user may not ask
-            return History(0.0, has_lost=True)
-        return found
+            return float(self._guarded(lambda: self._client.info("server"))["uptime_in_seconds"])
+        except (CoordinationError, KeyError):  # the user may not ask
+            return math.inf
 
     def close(self) -> None:
         """Close the connections."""
@@ -202,11 +195,11 @@ class RedisStore:
 
         def call() -> Any:
             try:
-                return self._client.evalsha(_DIGEST, len(keys), *keys, *arguments)
+                return self._client.evalsha(self._digest, len(keys), *keys, *arguments)
             except (
                 self._redis.exceptions.NoScriptError
             ):  # the server has restarted, or its scripts were flushed
-                return self._client.eval(_SCRIPT, len(keys), *keys, *arguments)
+                return self._client.eval(self.script, len(keys), *keys, *arguments)
 
         swapped, current, shown, now, rows = self._guarded(call)
         seen = {rows[at]: float(rows[at + 1]) for at in range(0, len(rows), 2)}
@@ -254,14 +247,18 @@ class _Listener(threading.Thread):
 
     def run(self) -> None:
         """Subscribe again after every loss of the connection."""
+        was_lost = False
         while not self._ended.is_set():
             try:
                 with self._pubsub(ignore_subscribe_messages=True) as subscription:
                     subscription.subscribe(self._channel)
+                    if was_lost:
+                        self._on_notice(Notice("", None))
                     while not self._ended.is_set():
                         if message := subscription.get_message(timeout=LISTEN_SECONDS):
                             self._receive(str(message["data"]))
             except (self._error, OSError) as error:
+                was_lost = True
                 _logger.debug("the notices of the shared store are interrupted (%s)", type(error).__name__)
                 self._ended.wait(LISTEN_SECONDS)
         self._client.close()

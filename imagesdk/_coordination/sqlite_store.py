@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from imagesdk._coordination.store import History, OnNotice, Page, Reply, StoreUnavailable
+from imagesdk._coordination.store import OnNotice, Page, Reply, StoreUnavailable
 from imagesdk.errors import CoordinationError
 
 if TYPE_CHECKING:
@@ -121,9 +121,9 @@ class SqliteStore:
             ).fetchall()
             return [key for (key,) in rows]
 
-    def history(self) -> History:
-        """Return that a file loses nothing."""
-        return History(math.inf, has_lost=False)
+    def uptime(self) -> float:
+        """Return infinity: a file loses nothing."""
+        return math.inf
 
     def close(self) -> None:
         """Close the connection, or leave it to the process that opened it."""

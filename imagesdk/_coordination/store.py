@@ -33,6 +33,7 @@ class Notice:
     """A document that an owner should look at."""
 
     key: str
+    """Empty for all documents, because notices may have been lost."""
     reply: Reply | None
     """The document, if the store sent it with the notice."""
 
@@ -48,16 +49,6 @@ class Page:
 
 
 OnNotice: TypeAlias = Callable[[Notice], None]
-
-
-@frozen
-class History:
-    """What the store remembers of itself."""
-
-    uptime: float
-    """For how many seconds it has run; infinity if its documents survive a restart."""
-    has_lost: bool
-    """Whether documents were removed since then, on purpose or for lack of memory."""
 
 
 class DocumentStore(Protocol):
@@ -90,14 +81,6 @@ class DocumentStore(Protocol):
         """
         ...
 
-    def scan(self, prefix: str, after: str = "") -> Page:
-        """Return some of the documents whose keys begin with ``prefix``, from ``after`` of the page before."""
-        ...
-
-    def delete(self, key: str, version: str) -> bool:
-        """Delete the document if it has this version. Return whether it had."""
-        ...
-
     def listen(self, owner: str, on_notice: OnNotice) -> None:
         """Call ``on_notice``, from any thread, when this owner is notified."""
 
@@ -105,9 +88,21 @@ class DocumentStore(Protocol):
         """Return the keys of the documents about which this owner was notified, once."""
         ...
 
-    def history(self) -> History:
-        """Return what the store remembers of itself."""
+    def uptime(self) -> float:
+        """Return for how many seconds the store has run; infinity if its documents survive a restart."""
         ...
 
     def close(self) -> None:
         """Close the connections."""
+
+
+class LedgerStore(DocumentStore, Protocol):
+    """Store whose documents can be listed and deleted."""
+
+    def scan(self, prefix: str, after: str = "") -> Page:
+        """Return some of the documents whose keys begin with ``prefix``, from ``after`` of the page before."""
+        ...
+
+    def delete(self, key: str, version: str) -> bool:
+        """Delete the document if it has this version. Return whether it had."""
+        ...

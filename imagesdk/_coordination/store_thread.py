@@ -113,8 +113,9 @@ class StoreThread:
         self.store.listen(self.owner, lambda notice: self.call_soon(lambda: self._notify(notice)))
 
     def _notify(self, notice: Notice) -> None:
-        if watcher := self._watchers.get(notice.key):
-            watcher(notice)
+        for key, watcher in list(self._watchers.items()):
+            if notice.key in {key, ""}:
+                watcher(notice)
 
     def _run(self) -> None:
         poll_seconds = self.store.poll_seconds

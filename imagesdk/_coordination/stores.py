@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from imagesdk._coordination.sqlite_store import SqliteStore
-from imagesdk._coordination.store import DocumentStore
+from imagesdk._coordination.store import LedgerStore
 from imagesdk.errors import ConfigurationError
 from imagesdk.policies import SharedStore
 
@@ -29,7 +29,7 @@ def validate(shared: SharedStore) -> None:
         raise ConfigurationError(_MISSING, param="shared")
 
 
-def open_store(shared: SharedStore) -> DocumentStore:
+def open_store(shared: SharedStore) -> LedgerStore:
     """Return the store of a URL, which is not connected yet.
 
     Raises:

@@ -204,5 +204,10 @@ class Engine:
         shared = self._shared
         if limit is None:
             return shared.unlimited
+        store = self._config.shared
+        if store is not None and limit.scope == "account":
+            from imagesdk._coordination.limiter import PROCESS_LIMITERS as COORDINATED  # rarely needed
+
+            return COORDINATED.get(store, (*shared.account, model or ""), limit)
         registry = shared.own_registry if limit.scope == "client" else shared.registry or PROCESS_LIMITERS
         return registry.get((*shared.account, model or ""), limit)

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
-from attrs import frozen
+from attrs import asdict, evolve, frozen
 
 from imagesdk.policies import RateLimit
 
@@ -94,6 +95,23 @@ class Noise:
         self._last: tuple[int, WindowUsage] | None = None
         self._recoveries: list[float] = []
         self._most, self._least = math.inf, 0.0  # seconds between the images of a bucket
+
+    def dump(self) -> dict[str, Any]:
+        """Return the state as JSON values."""
+        last = None
+        if self._last is not None:
+            weight, usage = self._last  # the first of its requests is all that counts later
+            last = [weight, asdict(evolve(usage, sent=usage.sent[:1]))]
+        return {**vars(self), "_last": last}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue with the state of :meth:`dump`."""
+        last = state["_last"]
+        if last is not None:
+            weight, usage = last
+            sent = tuple(SentRequest(**each) for each in usage["sent"])
+            last = weight, WindowUsage(**{**usage, "sent": sent})
+        vars(self).update({**state, "_last": last})
 
     @property
     def is_no_window(self) -> bool:

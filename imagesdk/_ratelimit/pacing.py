@@ -16,7 +16,8 @@ in by the caller.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from imagesdk._ratelimit.noise import Noise, WindowUsage
 from imagesdk._ratelimit.queue import Permit
@@ -26,6 +27,8 @@ MAX_GAP_WINDOWS = 1 / 1200
 """Longest gap between two requests of a burst."""
 MIN_GAP_SECONDS = 0.005
 """Shortest such gap, if the burst takes no longer than below: an answer takes milliseconds in short windows, too."""
+BRISK_GAP_WINDOWS = 1 / 3000
+"""Longest gap in short windows of a brisk limit."""
 MAX_BURST_WINDOWS = 1 / 4
 """Longest time that the gaps of a whole burst may take."""
 WARY_GAP_FACTOR = 4
@@ -89,11 +92,17 @@ MAX_QUOTA_DOUBLINGS = 4
 FORGIVENESS_WINDOWS = 10
 """Time without a 429 after which the server's Retry-After is trusted again."""
 
+_PERMITS = ("_gap_permit", "_first_permit")
+"""Attributes of a pacer that are permits."""
+_OF_LIMIT = ("_limit", "_per", "even_interval", "gap", "_probe_gap", "_brisk")
+"""Attributes of a pacer that follow from its limit."""
+
 
 class Pacer:
     """Decides when the next request may be sent, apart from capacity."""
 
-    def __init__(self, limit: RateLimit) -> None:
+    def __init__(self, limit: RateLimit, *, brisk: bool = False) -> None:
+        self._brisk = brisk
         self.pause_ends = -math.inf
         """End of the pause after the last 429."""
         self.pace = 0.0
@@ -124,10 +133,26 @@ class Pacer:
         self._limit, self._per = limit, limit.per
         self.even_interval = limit.per / limit.images
         """Seconds between images that are sent evenly."""
-        longest = max(limit.per * MAX_GAP_WINDOWS, MIN_GAP_SECONDS)
+        longest = limit.per * MAX_GAP_WINDOWS
+        if longest < MIN_GAP_SECONDS:
+            longest = limit.per * BRISK_GAP_WINDOWS if self._brisk else MIN_GAP_SECONDS
         self.gap = min(longest, self.even_interval * MAX_BURST_WINDOWS)
         """Seconds between two requests of a burst, so that a wrong guess costs few 429s."""
         self._probe_gap = max(self.gap, limit.per * PROBE_WINDOWS)
+
+    def dump(self, reference: Callable[[Permit], object]) -> dict[str, Any]:
+        """Return the state as JSON values. ``reference`` returns the JSON value of a permit."""
+        state = {name: value for name, value in vars(self).items() if name not in _OF_LIMIT}
+        for name in _PERMITS:
+            state[name] = None if state[name] is None else reference(state[name])
+        return {**state, "_noise": self._noise.dump()}
+
+    def load(self, state: dict[str, Any], permit_of: Callable[[Any], Permit]) -> None:
+        """Continue with the state of :meth:`dump`; ``permit_of`` returns the permit of a reference."""
+        permits = {name: None if state[name] is None else permit_of(state[name]) for name in _PERMITS}
+        noise = Noise()
+        noise.load(state["_noise"])
+        vars(self).update({**state, **permits, "_noise": noise})
 
     @property
     def opens_at(self) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from imagesdk.errors import LimitWaitError, excerpt
 from imagesdk.policies import DEFAULT_MAX_LIMIT_WAIT
@@ -20,6 +21,9 @@ IDLE_WINDOWS = 2
 LEAST_WINDOWS = 2
 """Least patience of calls with the default one: under a long window an honest limit may let nobody through for one."""
 
+EXCERPT = 200
+"""Characters of the server's message that are shown."""
+
 
 class Refusals:
     """Successive 429s of one account."""
@@ -30,6 +34,14 @@ class Refusals:
         self._since = 0.0
         self._message = ""
         self._was_notable = False
+
+    def dump(self) -> dict[str, Any]:
+        """Return the state as JSON values."""
+        return {**vars(self), "_message": excerpt(self._message, EXCERPT)}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue with the state of :meth:`dump`."""
+        vars(self).update(state)
 
     def clear(self) -> None:
         """Begin anew, after an answer that is no 429."""
@@ -66,7 +78,7 @@ class Refusals:
         since = datetime.now(UTC) - timedelta(seconds=seconds)
         return LimitWaitError(
             f"The server has answered nothing but 429 for {seconds:.0f} s ({self.count} times since "
-            f"{since:%H:%M:%S} UTC), lastly: {excerpt(self._message, 200)}",
+            f"{since:%H:%M:%S} UTC), lastly: {excerpt(self._message, EXCERPT)}",
             retry_after=None,
             remedies=(Remedy.CHECK_QUOTA, Remedy.RAISE_LIMIT_WAIT),
         )

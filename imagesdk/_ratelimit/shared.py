@@ -38,7 +38,7 @@ TOKENS_AVERAGE_WEIGHT = 1 / 8
 """Weight of the latest request in the average of tokens per image."""
 
 
-class _Waiter:
+class Waiter:
     """A call that waits for its permit, and wakes up on its own loop."""
 
     def __init__(self, permit: Permit, deadline: float | None, on_wait: OnWait | None) -> None:
@@ -79,7 +79,7 @@ class SharedLimiter:
         self._tokens_per_image: float | None = None
         self._clock = clock
         self._lock = threading.Lock()
-        self._waiters: dict[EventLoopToken, dict[Permit, _Waiter]] = {}
+        self._waiters: dict[EventLoopToken, dict[Permit, Waiter]] = {}
         self._stated = set[RateLimit]() if adaptive else {limit}
         self.used_at = clock()
         """When the limiter was last used."""
@@ -120,9 +120,9 @@ class SharedLimiter:
             self._grant_ready(self._clock())
         await anyio.lowlevel.checkpoint()
         if not permit.granted:
-            await self._wait(_Waiter(permit, deadline, on_wait))
+            await self._wait(Waiter(permit, deadline, on_wait))
 
-    async def _wait(self, waiter: _Waiter) -> None:
+    async def _wait(self, waiter: Waiter) -> None:
         permit = waiter.permit
         with self._lock:
             self._waiters.setdefault(waiter.loop, {})[permit] = waiter
@@ -220,7 +220,7 @@ class SharedLimiter:
     def _gives_up_at(self, permit: Permit) -> float:
         return self._refusals.ends_at(permit.patience, self.limit.per)
 
-    def _due_report(self, waiter: _Waiter, now: float) -> Callable[[], None] | None:
+    def _due_report(self, waiter: Waiter, now: float) -> Callable[[], None] | None:
         """Return what reports a notable wait, if that is due. Raise ``LimitWaitError`` if the deadline is too early."""
         if waiter.deadline is None and waiter.on_wait is None:
             return None
@@ -270,11 +270,11 @@ class SharedLimiter:
                 return True
         return False
 
-    def _leader(self, loop: EventLoopToken) -> _Waiter | None:
+    def _leader(self, loop: EventLoopToken) -> Waiter | None:
         waiters = self._waiters.get(loop, {})
         return next((waiter for permit, waiter in waiters.items() if not permit.granted), None)
 
-    def _leads(self, waiter: _Waiter, next_at: float | None) -> bool:
+    def _leads(self, waiter: Waiter, next_at: float | None) -> bool:
         """Return whether ``waiter`` is its loop's leader; wake a leader that would wake up after ``next_at``."""
         leader = self._leader(waiter.loop)
         if leader is None or leader is waiter:
@@ -284,7 +284,7 @@ class SharedLimiter:
             leader.wake()
         return False
 
-    def _wake_all(self, which: Callable[[_Waiter], bool] = lambda _: True) -> None:
+    def _wake_all(self, which: Callable[[Waiter], bool] = lambda _: True) -> None:
         for waiters in self._waiters.values():
             for waiter in filter(which, waiters.values()):
                 waiter.wake()

@@ -20,13 +20,16 @@ WINDOW_MARGIN_FACTOR = 1.005
 """Length of the client's window in windows of the server, because clocks differ a little."""
 TRAVEL_SECONDS = 0.05
 """Added to the window: the server counts a request when it arrives, the client when it is sent."""
+BRISK_TRAVEL_WINDOWS = 1 / 100
+"""Most that is added for a brisk limit, in windows."""
 UNSENT = math.inf
 """When a granted request that was not sent frees its capacity."""
 
 
-def window_seconds(limit: RateLimit) -> float:
+def window_seconds(limit: RateLimit, *, brisk: bool = False) -> float:
     """Return the seconds from the sending of a request until its capacity is free again."""
-    return limit.per * WINDOW_MARGIN_FACTOR + TRAVEL_SECONDS
+    travel = min(TRAVEL_SECONDS, limit.per * BRISK_TRAVEL_WINDOWS) if brisk else TRAVEL_SECONDS
+    return limit.per * WINDOW_MARGIN_FACTOR + travel
 
 
 class Capacity(NamedTuple):
@@ -41,11 +44,15 @@ NO_CAPACITY = Capacity()
 
 
 class SlidingLog:
-    """Granted and sent requests that take capacity of one limit."""
+    """Granted and sent requests that take capacity of one limit.
 
-    def __init__(self, limit: RateLimit) -> None:
+    A *brisk* limit adds less to short windows, because the times of sending are upper bounds already.
+    """
+
+    def __init__(self, limit: RateLimit, *, brisk: bool = False) -> None:
         self.limit = limit
-        self.window_seconds = window_seconds(limit)
+        self.window_seconds = window_seconds(limit, brisk=brisk)
+        self._brisk = brisk
         self.images = self.requests = self.tokens = 0
         """Capacity that is taken."""
         self._free_at: dict[Permit, float] = {}
@@ -65,6 +72,16 @@ class SlidingLog:
     def sent(self) -> Iterator[tuple[Permit, float]]:
         """Yield the sent requests and the times when their capacity is free, soonest first."""
         return ((permit, free_at) for free_at, permit in self._ends if self._free_at.get(permit) == free_at)
+
+    def entries(self) -> Iterator[tuple[Permit, float]]:
+        """Yield each request and the time when its capacity is free, :data:`UNSENT` before it is sent."""
+        return iter(self._free_at.items())
+
+    def restore(self, permit: Permit, free_at: float) -> None:
+        """Add a request of :meth:`entries`."""
+        self.grant(permit)
+        if free_at != UNSENT:
+            self._end(permit, free_at)
 
     def tokens_of(self, permit: Permit) -> int:
         """Return the tokens of a request, at most those of a whole window: it would wait forever otherwise."""
@@ -149,7 +166,7 @@ class SlidingLog:
     def change_limit(self, limit: RateLimit, *, exact: bool) -> None:
         """Count against another limit. A shorter window applies to later requests only, unless ``exact``: the server named it."""
         self.limit, before = limit, self.window_seconds
-        self.window_seconds = seconds = window_seconds(limit)
+        self.window_seconds = seconds = window_seconds(limit, brisk=self._brisk)
         if seconds == before and not exact:
             return
         sent = list(self.sent())
@@ -160,7 +177,7 @@ class SlidingLog:
 
     def counted_against(self, limit: RateLimit) -> SlidingLog:
         """Return a log of the same requests for another limit."""
-        other = SlidingLog(limit)
+        other = SlidingLog(limit, brisk=self._brisk)
         for permit in self._free_at:
             other.grant(permit)
         for permit, _ in sorted(self.sent(), key=lambda entry: _sent_at(entry[0])):

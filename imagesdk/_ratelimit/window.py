@@ -11,7 +11,7 @@ in by the caller.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from operator import itemgetter
 from typing import Any, Literal, TypeAlias
 
@@ -50,16 +50,18 @@ class SlidingWindow:
     Args:
         limit: The limit to start with.
         adaptive: Whether it is a default that the server may raise. A server may lower any limit.
+        brisk: Whether short windows keep less distance, because the times of sending are upper bounds already.
     """
 
-    def __init__(self, limit: RateLimit, *, adaptive: bool = False) -> None:
+    def __init__(self, limit: RateLimit, *, adaptive: bool = False, brisk: bool = False) -> None:
+        self._brisk = brisk
         self._stated = self._in_force = LimitInForce(limit, "default" if adaptive else "caller")
-        self.log = SlidingLog(limit)
+        self.log = SlidingLog(limit, brisk=brisk)
         """Log of the limit in force."""
         self._lasting = [] if adaptive else [limit]  # limits that stay in force beside a new one
         self._secondary: list[SlidingLog] = []  # of the lasting limits that the one in force does not imply
         self.queue = WaitQueue()
-        self.pacer = Pacer(limit)
+        self.pacer = Pacer(limit, brisk=brisk)
         self._largest_request = 1
 
     @property
@@ -77,13 +79,18 @@ class SlidingWindow:
         """Whether no permit waits and no request takes capacity."""
         return not self.queue and not any(self._logs())
 
+    @property
+    def largest_possible(self) -> int:
+        """Most images that a request can ever be granted."""
+        return min(log.limit.images for log in self._logs())
+
     def fits(self, weight: int) -> bool:
         """Return whether a request of so many images can ever be granted."""
-        return all(weight <= log.limit.images for log in self._logs())
+        return weight <= self.largest_possible
 
     def enqueue(self, weight: int, tokens: int = 0, *, rejoin: Permit | None = None) -> Permit:
         """Add a request at the end of the queue, or at the place of an earlier permit."""
-        self._largest_request = max(self._largest_request, weight)
+        self.note_weight(weight)
         return self.queue.push(weight, tokens, number=None if rejoin is None else rejoin.number)
 
     def grant_ready(self, now: float) -> tuple[list[Permit], float | None]:
@@ -106,14 +113,17 @@ class SlidingWindow:
             granted.append(permit)
         return granted, None if head is None else self._next_at(head, now)
 
-    def expected_start(self, permit: Permit, now: float) -> float:
-        """Estimate when ``permit`` is granted, if those before it are sent as soon as they are granted."""
-        if not permit.waiting:
+    def expected_start(self, permit: Permit, now: float, before: tuple[int, int] | None = None) -> float:
+        """Estimate when ``permit`` is granted, if those before it are sent as soon as they are granted.
+
+        ``before`` is the number and the images of those before it, if it is not in the queue.
+        """
+        if before is None and not permit.waiting:
             return now
         begin = max(now, self.pacer.opens_at)
-        if self._can_overtake(permit, begin):
+        if before is None and self._can_overtake(permit, begin):
             return begin
-        before = self.queue.position(permit)
+        before = self.queue.position(permit) if before is None else before
         paced = begin + before[1] * self.pacer.even_interval * self.pacer.pace
         return max(
             paced,
@@ -144,7 +154,12 @@ class SlidingWindow:
     def remember(self, weight: int, sent_at: float, now: float, *, requests: int = 1) -> None:
         """Count requests that another process sent at one moment, unless their window has ended."""
         permit = Permit(weight, -1)
-        permit.granted, permit.sent_at, permit.requests = True, sent_at, requests
+        permit.requests = requests
+        self.restore(permit, sent_at, now)
+
+    def restore(self, permit: Permit, sent_at: float, now: float) -> None:
+        """Count a request that was sent under another window, unless its time has ended."""
+        permit.granted, permit.sent_at = True, sent_at
         for log in self._logs():
             if now < sent_at + log.window_seconds:
                 log.grant(permit)
@@ -155,7 +170,12 @@ class SlidingWindow:
         if permit.waiting:
             self.queue.remove(permit)
         elif permit.sent_at is None:
-            self._discard(permit)
+            self.discard(permit)
+
+    def discard(self, permit: Permit) -> None:
+        """Free the capacity of a request."""
+        for log in self._logs():
+            log.discard(permit)
 
     def inherit(self, now: float) -> None:
         """Start in a forked child: the waiting permits are the parent's, and its unsent requests count as sent."""
@@ -170,7 +190,7 @@ class SlidingWindow:
         """
         sent_at = now if permit.sent_at is None else permit.sent_at
         starts_pause = sent_at >= self.pacer.pause_ends
-        self._discard(permit)
+        self.discard(permit)
         permit.granted, permit.sent_at = False, None
         self.queue.push_back(permit)
         self.pacer.returned(permit)
@@ -203,7 +223,7 @@ class SlidingWindow:
             )
             uncounted = uncounted or limit.limit - remaining <= earlier
         if uncounted:
-            self._discard(permit)
+            self.discard(permit)
 
     def accepted(self, permit: Permit, stated: ServerLimits) -> None:
         """Note that the server accepted a request, and adopt the limits that it states."""
@@ -229,6 +249,70 @@ class SlidingWindow:
             in_force = LimitInForce(limit, "caller")
         self._put_in_force(evolve(in_force, limit=_with_lowest(in_force.limit, self.limit, limit)))
 
+    def dump(self, reference: Callable[[Permit], object]) -> dict[str, Any]:
+        """Return the state without the queue as JSON values. ``reference`` returns the JSON value of a permit."""
+        return {
+            "stated": [_plain(self._stated.limit), self._stated.source],
+            "in_force": [_plain(self._in_force.limit), self._in_force.source],
+            "lasting": [_plain(limit) for limit in self._lasting],
+            "logs": [
+                [
+                    _plain(log.limit),
+                    log.window_seconds,
+                    [[reference(permit), free_at] for permit, free_at in log.entries()],
+                ]
+                for log in self._logs()
+            ],
+            "pacer": self.pacer.dump(reference),
+            "largest_request": self._largest_request,
+            "brisk": self._brisk,
+        }
+
+    @classmethod
+    def load(cls, state: dict[str, Any], permit_of: Callable[[Any], Permit]) -> SlidingWindow:
+        """Return a window with the state of :meth:`dump`; ``permit_of`` returns the permit of a reference."""
+        (stated, stated_by), (in_force, source) = state["stated"], state["in_force"]
+        window = cls(RateLimit(*in_force), brisk=state["brisk"])
+        window._stated = LimitInForce(RateLimit(*stated), stated_by)
+        window._in_force = LimitInForce(RateLimit(*in_force), source)
+        window._lasting = [RateLimit(*limit) for limit in state["lasting"]]
+        window._largest_request = state["largest_request"]
+        logs: list[SlidingLog] = []
+        for limit, seconds, entries in state["logs"]:
+            logs.append(SlidingLog(RateLimit(*limit), brisk=window._brisk))
+            logs[-1].window_seconds = seconds
+            for reference, free_at in entries:
+                logs[-1].restore(permit_of(reference), free_at)
+        window.log, *window._secondary = logs
+        window.pacer.load(state["pacer"], permit_of)
+        return window
+
+    def renewed(self, limits: Iterable[RateLimit] = ()) -> SlidingWindow:
+        """Return a window without requests that keeps to the same limits, or to others that callers state."""
+        first, *others = limits or (self.limit,)
+        window = SlidingWindow(first, brisk=self._brisk)
+        for limit in others:
+            window.restrict(limit)
+        if not limits:
+            window._stated, window._in_force, window._lasting = self._stated, self._in_force, [*self._lasting]
+            window._put_in_force(self._in_force)
+        window._largest_request = self._largest_request
+        return window
+
+    def hold(self, permit: Permit) -> None:
+        """Take capacity for a request that was granted under another window."""
+        permit.granted, permit.sent_at = True, None
+        for log in self._logs():
+            log.grant(permit)
+
+    def counts(self, permit: Permit) -> bool:
+        """Return whether a permit takes capacity."""
+        return any(permit in log for log in self._logs())
+
+    def note_weight(self, weight: int) -> None:
+        """Note the images of a request that is going to wait."""
+        self._largest_request = max(self._largest_request, weight)
+
     def _logs(self) -> tuple[SlidingLog, ...]:
         return (self.log, *self._secondary)
 
@@ -239,10 +323,6 @@ class SlidingWindow:
         for log in self._logs():
             log.grant(permit)
         self.pacer.granted(permit, now)
-
-    def _discard(self, permit: Permit) -> None:
-        for log in self._logs():
-            log.discard(permit)
 
     def _has_capacity(self, permit: Permit, freed: Capacity = NO_CAPACITY) -> bool:
         return self.log.has_capacity(permit, freed, self._max_images(permit))
@@ -357,6 +437,10 @@ def _implies(limit: RateLimit, other: RateLimit) -> bool:
     return windows >= 1 and all(
         theirs is None or (ours is not None and ours * math.ceil(windows) <= theirs) for ours, theirs in pairs
     )
+
+
+def _plain(limit: RateLimit) -> list[float | None]:
+    return [limit.images, limit.per, limit.requests, limit.tokens]
 
 
 def _rate(limit: RateLimit) -> float:

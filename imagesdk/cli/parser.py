@@ -43,6 +43,9 @@ _GRACE = "after SIGTERM: time for the jobs that were sent, before they are cance
 _MASK_BOX = "area to repaint, in pixels of the (squared) image; repeatable"
 _OUT = "FILE, DIR or TEMPLATE with {index} {id} {slug} {ext}; - writes to stdout (default: current folder)"
 _RUN_OUT = "folder, or TEMPLATE with {job} {id} {slug} {index} {ext}"
+_SHARED_STORE = (
+    "store of the rate limit that processes share, such as redis://host (default: IMAGESDK_SHARED)"
+)
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _STATUS = "only jobs in this state: done, unknown, failed, refused, planned, sending or received"
 _STOP_ON = "fatal: end the run at an answer that every job would get, such as 401 (default: %(default)s)"
@@ -161,6 +164,7 @@ def _add_image_options(parser: argparse.ArgumentParser, command: str) -> None:
     add("--force", action="store_true", help="replace FILE if it exists")
     add("--timeout", type=float, metavar="SECONDS", help="time limit of the whole command")
     add("--no-check", action="store_true", help="send the request even if it breaks the rules of the model")
+    add("--shared", metavar="URL", help=_SHARED_STORE)
     add_options(parser, command)
 
 
@@ -185,6 +189,7 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     add("--give-up-after", type=float, default=900.0, metavar="SECONDS", help=_GIVE_UP_AFTER)
     add("--concurrency", type=int, metavar="N", help=jobs)
     add("--limit", metavar="RATE", help="rate limit in images, such as 500/min, or none")
+    add("--shared", metavar="URL", help=_SHARED_STORE)
     add("--grace", type=_seconds, default=20.0, metavar="SECONDS", help=_GRACE)
     add("--gallery", action="store_true", help="write DIR/index.html, a page of all images")
     add_options(parser, "batch")

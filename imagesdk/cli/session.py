@@ -74,8 +74,11 @@ def open_client(
 ) -> Generator[Client, None, None]:
     """Open the client of the global options. A command that sends no requests needs no key."""
     from imagesdk import Client
+    from imagesdk._calls.client_options import shared_store
     from imagesdk.cli.waiting import WaitNotices
 
+    if (url := getattr(options, "shared", None)) is not None:
+        client_options["shared"] = shared_store(url, "--shared") or ""
     with ExitStack() as stack:
         if not has_flag(options, "quiet"):
             notices = WaitNotices(lambda text: note(options, f"imagesdk: {text}"))

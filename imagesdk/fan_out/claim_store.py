@@ -27,13 +27,14 @@ from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import anyio
 
 from imagesdk._coordination import claims
-from imagesdk._coordination.claim_ledger import ClaimLedger
+from imagesdk._coordination.claim_ledger import ClaimLedger, Rule
 from imagesdk._coordination.claims import Answer, Claim
+from imagesdk._coordination.store import StoreUnavailable
 from imagesdk._transport.exchange import RELEASE_LIMIT
 from imagesdk.errors import (
     APITimeoutError,
@@ -48,6 +49,8 @@ from imagesdk.fan_out.serialization import error_of, error_record, response_reco
 from imagesdk.fan_out.store import Files, JobRecord, JobStore, State, new_idempotency_key
 from imagesdk.remedies import Remedy
 from imagesdk.types import ImagesResponse
+
+T = TypeVar("T")
 
 _PRIVATE: Final = frozenset({"prompt", "user", "safety_identifier", "svg"})
 """Parameters of a job that the claim leaves out."""
@@ -86,6 +89,8 @@ class ClaimStore(JobStore):
         self._extra = extra
         self._owner = uuid.uuid4().hex
         self._mine: Claim | None = None
+        self._away = False
+        """Whether the store was away at the last change."""
 
     async def claim(self, item: Item, content: str, images: int, model: str | None) -> JobRecord:
         """Hold the claim, or return its record once no other call holds it.
@@ -111,7 +116,7 @@ class ClaimStore(JobStore):
         )
         waited = False
         while True:
-            self.held = True  # a cancelled change may have been made
+            self.held = True  # a change that is cancelled, or whose answer is lost, may have been made
             answer = await self._ask(mine, waited=waited)
             self.held = answer.verdict == "hold"
             if answer.verdict == "conflict":
@@ -132,11 +137,11 @@ class ClaimStore(JobStore):
         return record_of(self._key, answer.claim, self._ledger.where)
 
     async def _ask(self, new: Claim, *, waited: bool) -> Answer:
-        def rule(known: Claim | None, now: float) -> tuple[Claim | None, Answer]:
-            answer = claims.ask(known, new, now, again=self._again, remake=self._remake, waited=waited)
+        def rule(known: Claim | None, now: float, since: float) -> tuple[Claim | None, Answer]:
+            answer = claims.ask(known, new, now, since, again=self._again, remake=self._remake, waited=waited)
             return (None if answer.verdict in {"wait", "conflict"} else answer.claim), answer
 
-        return await self._ledger.change(self._key, rule, deadline=self._deadline)
+        return await self._change(rule)
 
     async def sending(self, record: JobRecord, reserved: str | None) -> None:
         """Record that an attempt begins.
@@ -147,11 +152,11 @@ class ClaimStore(JobStore):
         """
         mine, at = self._owned(), time.time()
 
-        def rule(known: Claim | None, now: float) -> tuple[Claim | None, Claim | None]:
+        def rule(known: Claim | None, now: float, since: float) -> tuple[Claim | None, Claim | None]:
             new = claims.start(known, mine, now, at)
             return new, new
 
-        new = await self._ledger.change(self._key, rule, deadline=self._deadline)
+        new = await self._change(rule)
         if new is None:
             self.held = False
             raise ClaimLostError
@@ -202,7 +207,8 @@ class ClaimStore(JobStore):
         summary = "The call ended after its request was sent, without the response."
         error = OutcomeUnknownError(summary, maybe_billed=True, idempotency_key=self._owned().idempotency_key)
         change = partial(claims.release, at=time.time(), error=error_record(error))
-        with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(CoordinationError):
+        limit = 0.0 if self._away else RELEASE_LIMIT  # the thread of the store tries again
+        with anyio.move_on_after(limit, shield=True), suppress(CoordinationError):
             await self._write(change)
 
     def _owned(self) -> Claim:
@@ -217,13 +223,23 @@ class ClaimStore(JobStore):
     async def _write(self, change: Callable[[Claim | None, Claim], Claim | None]) -> Claim | None:
         mine = self._owned()
 
-        def rule(known: Claim | None, now: float) -> tuple[Claim | None, Claim | None]:
+        def rule(known: Claim | None, now: float, since: float) -> tuple[Claim | None, Claim | None]:
             new = change(known, mine)
             return new, new
 
-        new = await self._ledger.change(self._key, rule, late=True)
+        new = await self._change(rule, late=True)
         self._mine = new or mine
         return new
+
+    async def _change(self, rule: Rule[T], *, late: bool = False) -> T:
+        try:
+            result = await self._ledger.change(self._key, rule, deadline=self._deadline, late=late)
+        except CoordinationError as error:
+            self._away = isinstance(error.__cause__, StoreUnavailable)
+            self.held = self.held and (late or self._away)  # otherwise the change was not made
+            raise
+        self._away = False
+        return result
 
 
 def record_of(key: str, claim: Claim, where: str) -> JobRecord:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 from attrs import evolve
 
-from imagesdk import Client, Generate
+from imagesdk import Client, Generate, cli
 from imagesdk._coordination.claims import PREFIX, Claim, dumps
 from imagesdk._coordination.sqlite_store import SqliteStore
 from tests.support.billing_server import billing_server
@@ -39,7 +41,7 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
-def put(tmp_path: Path, key: str, **facts: object) -> None:
+def put(tmp_path: Path, key: str, **facts: Any) -> None:
     claim = evolve(Claim(content="c", id=key, idempotency_key="k"), **facts)
     store = SqliteStore(tmp_path / "ledger.db")
     store.swap(PREFIX + key, "", "v", dumps(claim), notify=(), keep=float("inf"))
@@ -82,8 +84,6 @@ def test_it_shows_one_state_or_the_latest_jobs(run: Run, tmp_path: Path) -> None
 
 
 def test_it_forgets_old_jobs_when_told_so_but_none_that_a_call_holds(run: Run, tmp_path: Path) -> None:
-    import time
-
     put(tmp_path, "old", state="done", changed_at=1.0)
     put(tmp_path, "held", state="sending", owner="a", renewed=time.monotonic(), changed_at=1.0)
     refused = run(NAME, "--forget", "30d")
@@ -93,6 +93,31 @@ def test_it_forgets_old_jobs_when_told_so_but_none_that_a_call_holds(run: Run, t
     assert json.loads(forgotten.stdout) == {"forgotten": 1}
     left = {json.loads(line)["key"] for line in run(NAME, "--json").stdout.decode().splitlines()}
     assert left == {"a", "drop", "held", "refuse"}
+
+
+class Terminal(StringIO):
+    """A terminal on which somebody has typed."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("typed", "left"), [("y\n", {"a", "drop", "refuse"}), ("\n", {"a", "drop", "old", "refuse"})]
+)
+def test_it_asks_on_a_terminal_before_it_forgets(
+    run: Run,
+    tmp_path: Path,
+    typed: str,
+    left: set[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    put(tmp_path, "old", state="done", changed_at=1.0)
+    monkeypatch.setattr("sys.stdin", Terminal(typed))
+    assert cli.run(["ledger", f"sqlite:///{tmp_path}/ledger.db", "--forget", "1w"]) == 0
+    assert "Forget 1 jobs in sqlite:///" in capsys.readouterr().err
+    assert {json.loads(line)["key"] for line in run(NAME, "--json").stdout.decode().splitlines()} == left
 
 
 def test_a_damaged_claim_is_reported_beside_the_others(run: Run, tmp_path: Path) -> None:

@@ -249,6 +249,12 @@ def test_a_clock_that_jumped_back_by_a_reboot_ends_leases() -> None:
     assert ask(claim, new("b"), 1_000_000.0 - 1).verdict == "wait"
 
 
+def test_a_lease_that_could_not_be_renewed_while_the_store_was_away_lasts_anew() -> None:
+    claim = held("sending")
+    assert ask(claim, new("b"), 500.0, 490.0, again=True).verdict == "wait"
+    assert ask(claim, new("b"), 490.0 + LEASE, 490.0, again=True).verdict == "hold"
+
+
 def test_claims_are_forgotten_by_age_and_never_while_a_call_holds_them() -> None:
     claim = evolve(free("done"), changed_at=100.0)
     assert may_forget(claim, 0.0, 161.0, 60.0)

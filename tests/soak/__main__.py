@@ -20,6 +20,7 @@ from attrs import frozen
 
 from tests.soak import (
     cancellations,
+    claims,
     exchanges,
     exits,
     floods,
@@ -74,6 +75,7 @@ TRIALS = {
     "forks": Trial("forks under eight busy threads", threads.forks, 200, 2),
     "races": Trial("races of 32 threads for the first call", threads.races, 100, 5),
     "kills": Trial("runs whose process is killed at random instants", runs.kills, 60, 20),
+    "claims": Trial("processes that share a ledger and are killed at random instants", claims.kills, 10, 60),
     "nights": Trial(
         "a nightly batch with everything in its way that a night has", nights.run, 2000, 0.3, whole=True
     ),

@@ -44,6 +44,8 @@ class BillingServer:
     arrived: threading.Event = field(factory=threading.Event)
     released: threading.Event = field(factory=threading.Event)
     base_url: str = ""
+    delay: float = 0.0
+    """Seconds between a request and its response."""
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait, in another thread than the server's, for the requests that a condition is about."""
@@ -68,6 +70,7 @@ class BillingServer:
         word, *rest = prompt.split() or [""]
         if word not in {"refuse", "deny", "owe"}:
             self.billed[prompt] += 1
+        await anyio.sleep(self.delay)
         address = f"/images/{len(self.asked)}"
         match word:
             case "refuse":

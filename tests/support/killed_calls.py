@@ -42,8 +42,8 @@ POINTS: dict[str, tuple[object, str, bool]] = {
 
 
 def shorten_leases() -> None:
-    vars(claims)["LEASE"] = LEASE
-    vars(claim_ledger)["HEARTBEAT"] = LEASE / 4
+    setattr(claims, "LEASE", LEASE)  # noqa: B010 - it is final
+    setattr(claim_ledger, "HEARTBEAT", LEASE / 4)  # noqa: B010
 
 
 def kill_at(point: str) -> None:
@@ -93,13 +93,23 @@ def start(*arguments: Any) -> subprocess.Popen[str]:
     return _python(json.dumps(arguments))
 
 
-def exit_code(*arguments: Any) -> int:
-    """Run :func:`main` in a process of its own, and return its exit code: -9 if it was killed."""
+def begin(*arguments: Any) -> int:
+    """Run :func:`main` in a process of its own, one at a time, and return its id. :func:`exit_code` waits for its end."""
     process = _forking_process()
     assert process.stdin is not None
-    assert process.stdout is not None
     print(json.dumps(arguments), file=process.stdin, flush=True)
-    return int(process.stdout.readline())
+    return _number()
+
+
+def exit_code() -> int:
+    """Wait for the process, and return its exit code: -9 if it was killed."""
+    return _number()
+
+
+def _number() -> int:
+    stdout = _forking_process().stdout
+    assert stdout is not None
+    return int(stdout.readline())
 
 
 @functools.cache
@@ -133,6 +143,7 @@ def fork_for_each_line() -> None:
                 traceback.print_exc()
                 os._exit(1)
             os._exit(0)
+        print(child, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
