@@ -34,7 +34,7 @@ RECIPES = {
         while true; do dramatiq covers_dramatiq --processes 2 --threads 24; done &
         python covers_dramatiq.py""",
     "RQ": """
-        rq worker-pool covers --num-workers 12 --url $BROKER/4 &
+        for number in {1..15}; do rq worker covers --url $BROKER/4 & done
         python covers_rq.py""",
 }
 """Commands that a supervisor repeats, as Kubernetes or systemd does."""
@@ -90,4 +90,6 @@ def test_jobs_survive_processes_that_are_killed(recipe: str, tmp_path: Path) -> 
             killer.join()
             os.killpg(shell.pid, signal.SIGKILL)
             shell.wait()
-        print(f"{recipe}:", shop.check(rows))
+        # Dramatiq delivers the messages of a dead worker again after a minute.
+        figures = shop.check(rows, **({"slowness": None} if recipe == "Dramatiq" else {}))
+        print(f"{recipe}:", figures)
