@@ -37,7 +37,7 @@ from imagesdk.errors import ConfigurationError, ImageSDKError
 from imagesdk.remedies import Remedy
 
 _PART: Final = 5 * 1024 * 1024
-"""Bytes of a part of an upload, the fewest that S3 takes. An upload holds two parts at most."""
+"""Bytes of a part of an upload, the fewest that S3 takes. An upload holds a few parts at once."""
 _PIECE: Final = 512 * 1024
 """Bytes that are read and written at once. A part consists of whole pieces."""
 _APPEARS_COMPLETE: Final = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
