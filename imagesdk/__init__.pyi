@@ -1,6 +1,8 @@
 """Public names of the package, for type checkers. At run time they are loaded on first use."""
 
 from imagesdk._calls.retirement import RetirementWarning as RetirementWarning
+from imagesdk._sync.facade import Batches as Batches
+from imagesdk._sync.facade import BatchResults as BatchResults
 from imagesdk._sync.facade import Client as Client
 from imagesdk._sync.facade import Files as Files
 from imagesdk._sync.facade import Images as Images
@@ -9,6 +11,8 @@ from imagesdk._sync.facade import Models as Models
 from imagesdk._sync.facade import Provenance as Provenance
 from imagesdk._sync.facade import Run as Run
 from imagesdk._version import __version__ as __version__
+from imagesdk.batches import AsyncBatches as AsyncBatches
+from imagesdk.batches import AsyncBatchResults as AsyncBatchResults
 from imagesdk.client import AsyncClient as AsyncClient
 from imagesdk.errors import APIConnectionError as APIConnectionError
 from imagesdk.errors import APIError as APIError
@@ -46,6 +50,7 @@ from imagesdk.errors import WebhookTimestampError as WebhookTimestampError
 from imagesdk.fan_out.outcomes import DryRun as DryRun
 from imagesdk.fan_out.outcomes import JobLike as JobLike
 from imagesdk.fan_out.outcomes import Labelled as Labelled
+from imagesdk.fan_out.outcomes import LaneProgress as LaneProgress
 from imagesdk.fan_out.outcomes import Notice as Notice
 from imagesdk.fan_out.outcomes import Outcome as Outcome
 from imagesdk.fan_out.outcomes import Progress as Progress
@@ -72,6 +77,9 @@ from imagesdk.pricing import Estimate as Estimate
 from imagesdk.pricing import estimate as estimate
 from imagesdk.provenance import AsyncProvenance as AsyncProvenance
 from imagesdk.remedies import Remedy as Remedy
+from imagesdk.reports import Batch as Batch
+from imagesdk.reports import BatchCounts as BatchCounts
+from imagesdk.reports import BatchProblem as BatchProblem
 from imagesdk.reports import ProvenanceCheck as ProvenanceCheck
 from imagesdk.reports import ProvenanceSignal as ProvenanceSignal
 from imagesdk.reports import ServedModel as ServedModel

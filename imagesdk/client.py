@@ -46,6 +46,7 @@ from imagesdk.remedies import Remedy
 from imagesdk.types import RawResponse
 
 if TYPE_CHECKING:
+    from imagesdk.batches import AsyncBatches
     from imagesdk.provenance import AsyncProvenance
     from imagesdk.served import AsyncModels
 
@@ -289,6 +290,13 @@ class AsyncClient:
         from imagesdk.served import AsyncModels
 
         return AsyncModels(self._context)
+
+    @property
+    def batches(self) -> AsyncBatches:
+        """Create, watch and fetch batches, which cost half and take up to a day."""
+        from imagesdk.batches import AsyncBatches
+
+        return AsyncBatches(self._context)
 
     @property
     def base_url(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
@@ -42,6 +43,7 @@ from imagesdk.streams import AsyncImageStream
 from imagesdk.types import Image, ImagesResponse, Source
 
 if TYPE_CHECKING:  # the modules of runs are loaded with the first run
+    from imagesdk.fan_out.lanes import Lane
     from imagesdk.fan_out.options import StopOn
     from imagesdk.fan_out.outcomes import DryRun, Jobs, Outcome
     from imagesdk.fan_out.run import AsyncRun
@@ -308,6 +310,9 @@ class AsyncImages:
         stop_on: StopOn = "fatal",
         max_failures: int | None = None,
         give_up_after: float | None = 900.0,
+        lane: Lane = "live",
+        deadline: str | float | timedelta | None = None,
+        poll: float | None = None,
     ) -> AbstractAsyncContextManager[AsyncRun]:
         """Run many jobs at once. The run can be watched, stopped and resumed.
 
@@ -318,10 +323,9 @@ class AsyncImages:
         Args:
             jobs: Jobs, prompts and :class:`Labelled` jobs, in any iterable. Jobs are read lazily. An iterator that may
                 block is read in a thread.
-            out: A folder, a URL of one such as ``s3://bucket/folder/``, or a template with ``{job}``, ``{id}`` or
-                ``{slug}``. Without ``out`` images stay in memory, and the run pauses while 16 outcomes are unread.
-            journal: The local file that records the jobs. ``True``: ``journal.db`` in the folder of ``out``, which must
-                be local then. ``False`` or ``None``: no journal.
+            out: A folder or its URL, or a template with ``{job}``, ``{id}`` or ``{slug}``. Without ``out`` images stay in
+                memory, and the run pauses while 16 outcomes are unread.
+            journal: The local file that records the jobs. ``True``: ``journal.db`` in a local ``out``. ``None``: none.
             defaults: Parameters for jobs that are only prompts. Its own prompt is not used.
             concurrency: Maximum number of jobs in flight. ``None``: as many as the rate limit allows.
             delivery: ``"at_most_once"``: the run never repeats an attempt that may have been billed.
@@ -336,6 +340,12 @@ class AsyncImages:
                 ``None``: no end.
             give_up_after: Seconds. While the server is away the run pauses, and sends one job at a time as a probe. If
                 none succeeds for so long, the run ends with ``RunStoppedError``. ``None``: no end.
+            lane: ``"live"``: each job is a call. ``"batch"``: the jobs go into batches, which cost half and take up to a
+                day. ``"auto"``: into batches, and live what would be late. The last two need ``out``.
+            deadline: With ``"batch"`` and ``"auto"``: the time for all jobs from the first start of the run, such as
+                ``"20h"``, seconds or a timedelta. Open batches are cancelled before it, and ``"auto"`` sends live what
+                they have not begun.
+            poll: Seconds between two looks at a batch. Default: as the server asks, or else from 5 to 60 seconds.
 
         Example:
             ```python
@@ -364,6 +374,9 @@ class AsyncImages:
             stop_on=stop_on,
             max_failures=max_failures,
             give_up_after=give_up_after,
+            lane=lane,
+            deadline=deadline,
+            poll=poll,
         )
         return NotEntered(Runner(self._context).run(jobs, defaults=defaults, options=run_options), "fan_out")
 
@@ -413,6 +426,7 @@ class AsyncImages:
         defaults: Generate | None = None,
         delivery: Delivery = "at_most_once",
         retry_unknown: bool = False,
+        lane: Lane = "live",
     ) -> DryRun:
         """Predict what :meth:`fan_out` would do with the same arguments. Nothing is sent or written.
 
@@ -429,7 +443,9 @@ class AsyncImages:
         from imagesdk.fan_out.options import RunOptions
         from imagesdk.fan_out.runner import Runner
 
-        run_options = RunOptions(out=out, journal=journal, delivery=delivery, retry_unknown=retry_unknown)
+        run_options = RunOptions(
+            out=out, journal=journal, delivery=delivery, retry_unknown=retry_unknown, lane=lane
+        )
         return await Runner(self._context).dry_run(jobs, defaults=defaults, options=run_options)
 
     async def download(
@@ -451,8 +467,7 @@ class AsyncImages:
 
         Args:
             image: An image of a response, or a URL.
-            to: The file to write: a path, a folder, a URL such as ``s3://bucket/folder/``, or a template with ``{index}``
-                and ``{ext}``. Default: no file.
+            to: The file to write: a path, folder, URL, or template with ``{index}`` and ``{ext}``. Default: no file.
             timeout: Seconds for the whole download, or :class:`Timeouts`. Default: that of the client.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Results of calls that make no images, as frozen data: provenance checks, and the models of a server."""
+"""Results of calls that make no images, as frozen data: provenance checks, models of a server, and batches."""
 
 from __future__ import annotations
 
@@ -79,5 +79,65 @@ class ServedModel:
     """Fields of the response without an attribute of their own."""
 
 
-for _type in (ProvenanceSignal, ProvenanceCheck, ServedModel):
+@frozen
+class BatchCounts:
+    """Requests of a batch by their state, as the server counts them."""
+
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+
+    @property
+    def ended(self) -> int:
+        """Requests that were completed or have failed."""
+        return self.completed + self.failed
+
+
+@frozen
+class BatchProblem:
+    """A problem that the server found in a batch while it validated the input file."""
+
+    code: str | None = None
+    message: str | None = None
+    param: str | None = None
+    line: int | None = None
+    """Line number in the input file."""
+
+
+@frozen
+class Batch:
+    """Snapshot of a batch, as ``client.batches`` returns it."""
+
+    id: str
+    status: str
+    """``"validating"``, ``"failed"``, ``"in_progress"``, ``"finalizing"``, ``"completed"``, ``"expired"``,
+    ``"cancelling"`` or ``"cancelled"``."""
+    endpoint: str | None = None
+    """The path of its requests, such as ``"/v1/images/generations"``."""
+    model: str | None = None
+    input_file_id: str | None = None
+    output_file_id: str | None = None
+    """The file of the successful requests; ``None`` if there are none yet, or if all have failed."""
+    error_file_id: str | None = None
+    """The file of the requests that have failed."""
+    counts: BatchCounts | None = None
+    """``None`` if the server states no counts."""
+    problems: tuple[BatchProblem, ...] = ()
+    """Why the input file was rejected."""
+    created: datetime | None = None
+    expires_at: datetime | None = None
+    """The end of the completion window."""
+    ended_at: datetime | None = None
+    """The time at which the batch was completed, failed, expired or was cancelled."""
+    metadata: Mapping[str, str] = field(factory=dict[str, str])
+    extra: Mapping[str, Any] = field(factory=dict[str, Any])
+    """Fields of the response without an attribute of their own."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the batch does not change any more."""
+        return self.status in {"completed", "failed", "expired", "cancelled"}
+
+
+for _type in (ProvenanceSignal, ProvenanceCheck, ServedModel, BatchCounts, BatchProblem, Batch):
     _type.__module__ = "imagesdk"

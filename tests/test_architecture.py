@@ -25,7 +25,7 @@ ROOMS = (
     {"emulator", "integrations"},
     {"_sync"},
     {"client"},
-    {"images"},
+    {"images", "batches"},
     {"fan_out", "files", "provenance", "served"},
     {"_calls", "streams"},
     {"_engine"},

@@ -56,6 +56,8 @@ class PreparedCall:
     """The images that the request sends."""
     names: OutputNames | None
     """Names of the files to write; ``None`` without ``out=``, and in a run."""
+    batch: bool = False
+    """Whether the request is part of a batch, which has a price of its own."""
 
 
 @asynccontextmanager

@@ -78,6 +78,7 @@ def describe(result: Result[ParsedResponse], prepared: PreparedCall, host: Host)
             svg=parsed.svg_usage is not None
             or "svg" in {parsed.output_format, getattr(job, "output_format", None)},
             list_price=host.uses_list_prices,
+            batch=prepared.batch,
         ),
         request_id=result.headers.get("x-request-id"),
         size=parsed.size,

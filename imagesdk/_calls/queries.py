@@ -24,6 +24,7 @@ async def send_query(
     timeout: float | Timeouts | None,
     *,
     deadline: float | None = None,
+    idempotency_key: str | None = None,
     **more: Any,
 ) -> Result[_T]:
     """Send a request of weight 0. The ``deadline`` is that of a larger call; ``more`` are fields of :class:`.Call`."""
@@ -33,7 +34,7 @@ async def send_query(
         parse=parse,
         timeouts=timeouts,
         deadline=deadline_of(timeouts) if deadline is None else deadline,
-        idempotency_key=new_idempotency_key(),
+        idempotency_key=idempotency_key or new_idempotency_key(),
         fsync=defaults.fsync,
         **more,
     )

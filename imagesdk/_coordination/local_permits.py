@@ -110,6 +110,7 @@ class LocalPermits:
         self._numbers = count(1)
         self._change_numbers = count(1)
         self._turns = Turns()
+        self._latest: LocalPermit | None = None
         self._last_turn = -math.inf
 
     @property
@@ -127,8 +128,9 @@ class LocalPermits:
     def add(self, weight: int, now: float, rejoin: Permit | None) -> LocalPermit:
         """Return a new permit that waits, at the end or at the place of a released one."""
         earlier = rejoin if isinstance(rejoin, LocalPermit) else None
-        local_turn = self._turns.next(now) if earlier is None else earlier.local_turn
-        permit = LocalPermit(weight, next(self._numbers), local_turn)
+        alone = self._latest is None or not self._latest.waiting
+        local_turn = self._turns.next(now, alone=alone) if earlier is None else earlier.local_turn
+        permit = self._latest = LocalPermit(weight, next(self._numbers), local_turn)
         permit.turn = None if earlier is None else earlier.turn
         self._hide(permit)
         return permit

@@ -49,6 +49,9 @@ class LocalShare:
     def listen(self, owner: str, on_notice: OnNotice) -> None:
         """Do nothing: there is nobody else."""
 
+    def attend(self, key: str) -> None:
+        """Do nothing: there is nobody else."""
+
     def notices(self, owner: str) -> Collection[str]:
         """Return nothing."""
         return ()

@@ -25,7 +25,7 @@ SOCKET_SECONDS = 2.0
 """How long the store may take for an answer, and for a connection."""
 FORGOTTEN_SECONDS = 60
 """Time after which an owner without a sign of life is removed from the list."""
-LISTEN_SECONDS = 0.5
+LISTEN_SECONDS = 0.2
 """How long the listener waits for a notice before it looks whether it should end."""
 _PREFIX: Final = "imagesdk"
 _SCRIPT: Final = """
@@ -39,9 +39,13 @@ if version ~= '' and current == known then
   redis.call('HSET', document, 'version', version, 'document', text)
   if keep == '' then redis.call('PERSIST', document) else redis.call('PEXPIRE', document, keep) end
   current, swapped = version, 1
-  for i = 8, #ARGV do
+  for i = 9, #ARGV do
     redis.call('PUBLISH', ARGV[i], ARGV[7] .. '\\n' .. version .. '\\n' .. now .. '\\n' .. text)
   end
+end
+local heard = 0
+if version == '' and current == '' and owner ~= '' then
+  heard = redis.call('PUBLISH', ARGV[8], ARGV[7])
 end
 local seen = {}
 if owner ~= '' then
@@ -61,7 +65,7 @@ local shown = ''
 if swapped == 0 and current ~= known or version ~= '' and swapped == 0 then
   shown = redis.call('HGET', document, 'document') or ''
 end
-return {swapped, current, shown, now, seen}
+return {swapped, current, shown, now, seen, heard}
 """
 _DELETE: Final = """
 if redis.call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 0 end
@@ -143,6 +147,11 @@ class RedisStore:
             )
             self._listener.start()
 
+    def attend(self, key: str) -> None:
+        """Be notified of a document, too, when another owner looks for it and the server does not have it."""
+        if self._listener is not None:
+            self._listener.add(_search_channel(key))
+
     def notices(self, owner: str) -> Collection[str]:
         """Return nothing: the listener calls."""
         return ()
@@ -190,7 +199,17 @@ class RedisStore:
         name = f"{_PREFIX}:{{{key}}}"
         channels = map(_channel, notify)
         milliseconds = "" if math.isinf(keep) else str(min(round(keep * 1000), 1 << 52))
-        arguments = (owner, known, version, document, milliseconds, str(FORGOTTEN_SECONDS), key, *channels)
+        arguments = (
+            owner,
+            known,
+            version,
+            document,
+            milliseconds,
+            str(FORGOTTEN_SECONDS),
+            key,
+            _search_channel(key),
+            *channels,
+        )
         keys = (name, f"{name}:owners")
 
         def call() -> Any:
@@ -201,9 +220,9 @@ class RedisStore:
             ):  # the server has restarted, or its scripts were flushed
                 return self._client.eval(self.script, len(keys), *keys, *arguments)
 
-        swapped, current, shown, now, rows = self._guarded(call)
+        swapped, current, shown, now, rows, heard = self._guarded(call)
         seen = {rows[at]: float(rows[at + 1]) for at in range(0, len(rows), 2)}
-        return Reply(bool(swapped), current, shown, float(now), seen)
+        return Reply(bool(swapped), current, shown, float(now), seen, heard)
 
     def _guarded(self, call: Callable[[], Any]) -> Any:
         """Call the server, and translate errors."""
@@ -236,10 +255,14 @@ class _Listener(threading.Thread):
         super().__init__(name="imagesdk-notices", daemon=True)
         self._client = client
         self._pubsub: Callable[..., Any] = client.pubsub
-        self._channel = channel
+        self._channels = {channel}
         self._on_notice = on_notice
         self._error = error
         self._ended = threading.Event()
+
+    def add(self, channel: str) -> None:
+        """Listen to another channel, soon."""
+        self._channels.add(channel)
 
     def end(self) -> None:
         """End the thread soon."""
@@ -247,15 +270,20 @@ class _Listener(threading.Thread):
 
     def run(self) -> None:
         """Subscribe again after every loss of the connection."""
-        was_lost = False
+        was_lost = True
         while not self._ended.is_set():
             try:
                 with self._pubsub(ignore_subscribe_messages=True) as subscription:
-                    subscription.subscribe(self._channel)
-                    if was_lost:
-                        self._on_notice(Notice("", None))
+                    known: set[str] = set()
                     while not self._ended.is_set():
-                        if message := subscription.get_message(timeout=LISTEN_SECONDS):
+                        if added := set(self._channels) - known:
+                            subscription.subscribe(*added)
+                            known |= added
+                        message = subscription.get_message(timeout=LISTEN_SECONDS)
+                        if was_lost:
+                            was_lost = False
+                            self._on_notice(Notice("", None))
+                        if message:
                             self._receive(str(message["data"]))
             except (self._error, OSError) as error:
                 was_lost = True
@@ -264,9 +292,17 @@ class _Listener(threading.Thread):
         self._client.close()
 
     def _receive(self, message: str) -> None:
-        key, version, now, document = message.split("\n", 3)
-        self._on_notice(Notice(key, Reply(False, version, document, float(now))))
+        key, *rest = message.split("\n", 3)
+        if rest:
+            version, now, document = rest
+            self._on_notice(Notice(key, Reply(False, version, document, float(now))))
+        else:
+            self._on_notice(Notice(key, None))
 
 
 def _channel(owner: str) -> str:
     return f"{_PREFIX}:notices:{owner}"
+
+
+def _search_channel(key: str) -> str:
+    return f"{_PREFIX}:search:{key}"

@@ -252,9 +252,13 @@ class Replica:
             else:
                 self._shared = SharedWindow(self._permits.limits)
         shared = self._shared
-        if is_first and (uptime := self._store.uptime()) < SETTLE_SECONDS:
-            shared.settle(reply.now + SETTLE_SECONDS - uptime)
-            self._must_write = True
+        if is_first:
+            self._store.attend(self._key)
+            # Those who know what was sent add it within that time.
+            rest = SETTLE_SECONDS if reply.heard else SETTLE_SECONDS - self._store.uptime()
+            if rest > 0:
+                shared.settle(reply.now + rest)
+                self._must_write = True
         if reply.now + BACKWARDS_SECONDS < shared.changed_at:
             shared.turn_back(reply.now)
             self._must_write = True

@@ -481,11 +481,8 @@ class Turns:
     def __init__(self) -> None:
         self._last = -math.inf
 
-    def next(self, arrival: float) -> float:
-        """Return the turn of the next call."""
-        self._last = min(arrival + MAX_TURN_DELAY, max(arrival, self._last + TURN_SECONDS))
+    def next(self, arrival: float, *, alone: bool = False) -> float:
+        """Return the turn of the next call; that of a call that waits ``alone`` is its arrival."""
+        due = arrival if alone else self._last + TURN_SECONDS
+        self._last = min(arrival + MAX_TURN_DELAY, max(arrival, due))
         return self._last
-
-    def shift(self, seconds: float) -> None:
-        """Follow a clock that was changed."""
-        self._last += seconds

@@ -60,6 +60,7 @@ class SqliteStore:
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
         self._process = os.getpid()
+        self._file: tuple[int, int] | None = None
 
     def read(self, key: str, *, known: str = "", owner: str = "") -> Reply:
         """Return the document, unless it is of the ``known`` version."""
@@ -111,6 +112,9 @@ class SqliteStore:
     def listen(self, owner: str, on_notice: OnNotice) -> None:
         """Do nothing: owners that wait ask every :attr:`poll_seconds`."""
 
+    def attend(self, key: str) -> None:
+        """Do nothing: a file loses nothing."""
+
     def notices(self, owner: str) -> Collection[str]:
         """Return the keys of the documents about which this owner was notified, once."""
         with self._opened() as connection:
@@ -149,10 +153,13 @@ class SqliteStore:
     def _opened(self) -> Iterator[sqlite3.Connection]:
         """Give a connection, and translate errors."""
         try:
-            if self._process != os.getpid():
+            if self._connection is not None and (
+                self._process != os.getpid() or self._identity() != self._file
+            ):
                 self.close()
             if self._connection is None:
                 self._connection, self._process = self._open(), os.getpid()
+                self._file = self._identity()
             yield self._connection
         except sqlite3.Error as error:
             self.close()
@@ -162,6 +169,14 @@ class SqliteStore:
                     f"The shared store {str(self._path)!r} cannot be used: {text}."
                 ) from error
             raise StoreUnavailable(text) from error
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Return what tells the file from another one at its path; ``None`` if it was removed."""
+        try:
+            found = os.stat(self._path)  # noqa: PTH116 - twice as fast as that of a path
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

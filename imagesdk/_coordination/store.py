@@ -26,6 +26,8 @@ class Reply:
     """The store's clock, in seconds."""
     seen: Mapping[str, float] = field(factory=dict[str, float])
     """When each owner of the document was last seen."""
+    heard: int = 0
+    """Owners that were asked for a document that the store does not have."""
 
 
 @frozen
@@ -83,6 +85,9 @@ class DocumentStore(Protocol):
 
     def listen(self, owner: str, on_notice: OnNotice) -> None:
         """Call ``on_notice``, from any thread, when this owner is notified."""
+
+    def attend(self, key: str) -> None:
+        """Be notified of a document, too, when another owner looks for it and the store does not have it."""
 
     def notices(self, owner: str) -> Collection[str]:
         """Return the keys of the documents about which this owner was notified, once."""

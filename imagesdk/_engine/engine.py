@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import anyio
 from attrs import evolve
@@ -31,6 +31,9 @@ from imagesdk.events import LimitWaited, LimitWaiting, RetryScheduled
 from imagesdk.policies import RateLimit
 from imagesdk.remedies import Remedy
 
+if TYPE_CHECKING:
+    from imagesdk._engine.body_stream import BodyAttempt
+
 __all__ = ["ANY_MODEL", "Engine", "EngineConfig", "EngineShared", "Limits"]
 
 _A = TypeVar("_A", bound=Attempt[Any])
@@ -50,6 +53,8 @@ class Engine:
         self.transport = shared.transport
         self.server_idempotent = config.retry.server_idempotent
         """Whether a request may be repeated under its key without being billed again."""
+        self.caps = config.caps
+        """Maximum sizes of responses."""
         self._shared = shared
         self._config = config
         budget, refill = config.retry.budget, config.retry.budget_refill
@@ -97,6 +102,23 @@ class Engine:
             finally:
                 if attempt.failure is not None and self._throttle is not None:
                     self._throttle.record_failure(attempt.failure)
+                with anyio.CancelScope(shield=True):
+                    await attempt.aclose()
+
+    @asynccontextmanager
+    async def read(self, call: Call[None]) -> AsyncGenerator[BodyAttempt, None]:
+        """Ask for a file, retrying until the head of its response. Leaving the block ends the exchange.
+
+        Raises:
+            APIError: If the last attempt fails.
+        """
+        from imagesdk._engine.body_stream import BodyAttempt
+
+        with self._begin(call) as state:
+            attempt = await self._run_attempts(state, BodyAttempt)
+            try:
+                yield attempt
+            finally:
                 with anyio.CancelScope(shield=True):
                     await attempt.aclose()
 

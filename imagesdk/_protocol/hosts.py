@@ -84,7 +84,8 @@ class Host:
         return cls(text)
 
     @property
-    def _hostname(self) -> str:
+    def hostname(self) -> str:
+        """The name of the machine, in lower case."""
         return urlsplit(self.base_url).hostname or ""
 
     @property
@@ -95,12 +96,12 @@ class Host:
     @property
     def is_openai(self) -> bool:
         """Whether the server is OpenAI, which always needs a key and a model."""
-        return self._hostname in _OPENAI_HOSTS
+        return self.hostname in _OPENAI_HOSTS
 
     @property
     def needs_key(self) -> bool:
         """Whether the server requires a key: OpenAI and Azure do."""
-        return self.is_openai or self._hostname.endswith(_AZURE_SUFFIXES)
+        return self.is_openai or self.hostname.endswith(_AZURE_SUFFIXES)
 
     @property
     def suggested_base_url(self) -> str | None:
@@ -110,12 +111,12 @@ class Host:
     @property
     def uses_list_prices(self) -> bool:
         """Whether OpenAI's list prices apply: where a key is needed, and on loopback (emulators and proxies)."""
-        return self.needs_key or is_loopback(self._hostname)
+        return self.needs_key or is_loopback(self.hostname)
 
     @property
     def is_secure(self) -> bool:
         """Whether it is safe to send a key: over https, or to a loopback host."""
-        return urlsplit(self.base_url).scheme == "https" or is_loopback(self._hostname)
+        return urlsplit(self.base_url).scheme == "https" or is_loopback(self.hostname)
 
     def url(self, path: str, query: Mapping[str, str] | None = None) -> str:
         """Return the URL of an endpoint such as ``/images/generations``. An absolute URL is kept."""

@@ -52,7 +52,7 @@ def _check_and_run(options: Namespace, interruption: Interruption) -> int:
         **({} if options.journal is None else {"journal": options.journal}),
     }
     with open_client(options, sends=not options.dry_run, **limits) as client:
-        dry_run = client.images.dry_run(jobs, **run_options)
+        dry_run = client.images.dry_run(jobs, **run_options, lane=options.lane)
         jobs.reject(dry_run)
         for notice in () if options.budget is None else dry_run.notices:
             note(options, f"imagesdk: {error_text(notice, options)}")
@@ -66,7 +66,15 @@ def _check_and_run(options: Namespace, interruption: Interruption) -> int:
             run_options |= {"budget": options.budget, "unknown_price": options.unknown_price}
         run_options |= {
             name: getattr(options, name)
-            for name in ("concurrency", "stop_on", "max_failures", "give_up_after")
+            for name in (
+                "concurrency",
+                "stop_on",
+                "max_failures",
+                "give_up_after",
+                "lane",
+                "deadline",
+                "poll",
+            )
         }
         note_emulator(options)
         return _run(options, interruption, client, jobs, run_options)
@@ -91,7 +99,11 @@ def _run(
             show_progress(options, running) as report,
         ):
             interruption.watch(running)
+            shown = 0
             for outcome in running:
+                for notice in running.notices[shown:] if options.lane != "live" else ():
+                    try_print(sys.stderr, partial(note, options, f"imagesdk: {error_text(notice, options)}"))
+                    shown += 1
                 if outcome.error is not None and not outcome.acknowledged:
                     codes.add(exit_code_of(outcome.error))
                 try_print(sys.stderr, partial(report, outcome, jobs.line_of))

@@ -8,6 +8,7 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from imagesdk.cli.remedies import error_text
@@ -70,7 +71,8 @@ def show_progress(options: Namespace, running: Run) -> Generator[OutcomeReporter
                 print(f"imagesdk: line {line_of(outcome.place)} ({outcome.id}) {message}", file=sys.stderr)
         if lines and time.monotonic() - reported_at >= _REPORT_SECONDS:
             reported_at = time.monotonic()
-            note(options, line(running.progress))
+            progress = running.progress
+            note(options, "; ".join([line(progress), *lane_lines(progress)]))
 
     with _live_display(options, running) as lines:
         yield report
@@ -93,6 +95,26 @@ def line(progress: Progress) -> str:
     if progress.seconds_left:
         parts.append(f"about {duration(progress.seconds_left)} left")
     return ", ".join(parts)
+
+
+def lane_lines(progress: Progress) -> list[str]:
+    """Format the open batches of a run: their states and counts, their tokens, and the clock."""
+    lane = progress.lane
+    if lane is None:
+        return []
+    states = Counter(batch.status for batch in lane.batches)
+    counts = [batch.counts for batch in lane.batches if batch.counts is not None]
+    ended, total = sum(each.ended for each in counts), sum(each.total for each in counts)
+    named = [f"{count} {state}" for state, count in states.items()]
+    facts = [f"batches: {', '.join(named) or 'none'}", f"{ended}/{total} requests"]
+    facts += [f"about {lane.enqueued_tokens} tokens enqueued"] if lane.enqueued_tokens else []
+    facts += [f"{lane.waiting} jobs wait for a batch"] if lane.waiting else []
+    lines = [", ".join(facts)]
+    if lane.deadline is not None:
+        left = (lane.deadline - datetime.now(UTC)).total_seconds()
+        clock = f"{duration(left)} to the deadline" if left > 0 else "the deadline has passed"
+        lines.append(f"{clock}{', batches are cut off' if lane.cut else ''}")
+    return lines
 
 
 def summary(progress: Progress) -> str:
@@ -151,4 +173,6 @@ def _render(progress: Progress) -> RenderableType:
     rows.add_row(ProgressBar(total=progress.total, completed=progress.finished, pulse=progress.total is None))
     rows.add_row(Text(line(progress)))
     rows.add_row(Text(f"{progress.in_flight} in progress, {waiting} waiting", style="dim"))
+    for text in lane_lines(progress):
+        rows.add_row(Text(text, style="dim"))
     return rows

@@ -40,6 +40,9 @@ _FORGET = (
 )
 _GIVE_UP_AFTER = "end the run if the server is away for so long (default: %(default)g)"
 _GRACE = "after SIGTERM: time for the jobs that were sent, before they are cancelled (default: %(default)g)"
+_LANE = (
+    "live: one call a job; batch: in batches, for half the price, within a day; auto: live what would be late"
+)
 _MASK_BOX = "area to repaint, in pixels of the (squared) image; repeatable"
 _OUT = "FILE, DIR or TEMPLATE with {index} {id} {slug} {ext}; - writes to stdout (default: current folder)"
 _RUN_OUT = "folder, or TEMPLATE with {job} {id} {slug} {index} {ext}"
@@ -89,6 +92,8 @@ def build() -> argparse.ArgumentParser:
     _add_edit(commands.add_parser("edit", parents=[shared], help="edit images with a prompt"))
     _add_vary(commands.add_parser("vary", parents=[shared], help="make variations of an image"))
     _add_batch(commands.add_parser("batch", parents=[shared], help="run the jobs of a file, or resume them"))
+    batches = commands.add_parser("batches", parents=[shared], help="list, watch, cancel or fetch batches")
+    _add_batches(batches, shared)
     _add_log(commands.add_parser("log", parents=[shared], help="list the jobs of a batch and their states"))
     _add_ledger(
         commands.add_parser("ledger", parents=[shared], help="list the jobs of a ledger that processes share")
@@ -192,7 +197,33 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     add("--shared", metavar="URL", help=_SHARED_STORE)
     add("--grace", type=_seconds, default=20.0, metavar="SECONDS", help=_GRACE)
     add("--gallery", action="store_true", help="write DIR/index.html, a page of all images")
+    add = parser.add_argument_group("the lanes").add_argument
+    add("--lane", choices=("live", "batch", "auto"), default="live", help=_LANE)
+    add("--deadline", metavar="TIME", help="time for all jobs, from the first start, such as 20h")
+    add("--poll", type=float, metavar="SECONDS", help="seconds between two looks at a batch")
     add_options(parser, "batch")
+
+
+def _add_batches(parser: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser(
+        "list", parents=[shared], help="list the batches of the account, newest first"
+    )
+    listing.add_argument("--limit", type=int, metavar="N", help="maximum number of batches")
+    one = argparse.ArgumentParser(add_help=False)
+    one.add_argument("batch", metavar="ID", help="the id of a batch, such as batch_abc123")
+    poll = argparse.ArgumentParser(add_help=False)
+    poll.add_argument("--poll", type=float, metavar="SECONDS", help="seconds between two looks")
+    actions.add_parser("show", parents=[shared, one], help="show all facts about a batch")
+    waiting = actions.add_parser("wait", parents=[shared, one, poll], help="wait for the end of a batch")
+    waiting.add_argument("--timeout", type=float, metavar="SECONDS", help="maximum time to wait")
+    actions.add_parser(
+        "cancel", parents=[shared, one], help="cancel a batch; what is done is delivered and billed"
+    )
+    fetching = actions.add_parser(
+        "fetch", parents=[shared, one, poll], help="wait for a batch, and write its images"
+    )
+    fetching.add_argument("-o", "--out", required=True, metavar="DIR", help=_RUN_OUT)
 
 
 def _add_log(parser: argparse.ArgumentParser) -> None:

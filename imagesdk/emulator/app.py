@@ -209,7 +209,7 @@ class _Service:
 
     async def files(self, request: Request) -> Response:
         if request.method == "POST":
-            body = await read_body(request, "multipart/form-data", max_file=MAX_FILE)
+            body = await read_body(request, "multipart/form-data", only_file=MAX_FILE)
             await anyio.to_thread.run_sync(describe_body, request.state.record, body)
             upload = read_upload(body)
             if self.state.uploads is not None:
@@ -233,7 +233,7 @@ class _Service:
         return ContentResponse(file, wanted=request.headers.get("range") if self.ranges else None)
 
     async def provenance(self, request: Request) -> Response:
-        data = read_checked_file(await read_body(request, "multipart/form-data", max_file=MAX_FILE))
+        data = read_checked_file(await read_body(request, "multipart/form-data", only_file=MAX_FILE))
         return JSONResponse(self.state.drawn.report(data, self.clock()))
 
     async def time(self, request: Request) -> Response:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import cast
@@ -23,8 +24,13 @@ from imagesdk.emulator.rules import Fields
 
 __all__ = ["Body", "SentFile", "read_body"]
 
+# The parser logs a warning for each odd byte, which Python prints where a program has set up no logging.
+logging.getLogger("python_multipart").addHandler(logging.NullHandler())
+
 _MAX_JSON = 128 * 1024 * 1024
-_MAX_FORM = 1024 * 1024 * 1024
+_MAX_FORM = 920 * 1024 * 1024
+"""The most images of any model, each as large as may be, a mask, a markup and some fields."""
+_FIELDS_BESIDE = 4 * 1024 * 1024  # bytes of a form beside its only file
 _MAX_FIELD = 4 * 1024 * 1024
 _MAX_FIELDS = 64
 _MAX_FILES = 64
@@ -53,8 +59,11 @@ class Body:
     files: tuple[SentFile, ...] = ()
 
 
-async def read_body(request: Request, *expected: str, max_file: int = _MAX_FILE) -> Body:
-    """Read a body of one of the media types ``expected``, and at most ``max_file`` bytes of each file."""
+async def read_body(request: Request, *expected: str, only_file: int | None = None) -> Body:
+    """Read a body of one of the media types ``expected``.
+
+    A form has at most one file of ``only_file`` bytes. Without this number, it has the images of a model.
+    """
     content_type = request.headers.get("content-type", "")
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type not in expected:
@@ -66,7 +75,11 @@ async def read_body(request: Request, *expected: str, max_file: int = _MAX_FILE)
             "type.",
             code="unsupported_content_type",
         )
-    return await (_read_json(request) if media_type == "application/json" else _read_form(request, max_file))
+    if media_type == "application/json":
+        return await _read_json(request)
+    if only_file is None:
+        return await _read_form(request, _MAX_FILE, _MAX_FORM)
+    return await _read_form(request, only_file, only_file + _FIELDS_BESIDE)
 
 
 async def drain(request: Request) -> None:
@@ -115,38 +128,35 @@ async def _read_json(request: Request) -> Body:
     return Body(Fields(values={name: [value] for name, value in fields.items()}))
 
 
-async def _read_form(request: Request, max_file: int) -> Body:
+async def _read_form(request: Request, max_file: int, max_form: int) -> Body:
     values: dict[str, list[object]] = {}
     counts: dict[str, int] = {}
     files: list[SentFile] = []
-    try:
-        # Not request.form(): older versions of Starlette leave the stream open after a malformed form.
-        async with aclosing(_pieces(request, _MAX_FORM)) as stream:
-            parser = MultiPartParser(
-                request.headers,
-                stream,
-                max_files=_MAX_FILES,
-                max_fields=_MAX_FIELDS,
-                max_part_size=_MAX_FIELD,
-            )
+    # Not request.form(): older versions of Starlette leave the stream open after a malformed form.
+    async with aclosing(_pieces(request, max_form)) as stream:
+        parser = MultiPartParser(
+            request.headers, stream, max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD
+        )
+        try:
             form = await parser.parse()
-    except (MultiPartException, FormParserError) as error:
-        await drain(request)
-        detail = error.message if isinstance(error, MultiPartException) else "Invalid multipart data."
-        raise Refusal(f"We could not parse the form of your request: {detail}") from error
-    try:
-        for given, value in form.multi_items():
-            name = _without_surrogates(given)
-            if isinstance(value, UploadFile):
-                data = await value.read(max_file)
-                media_type = value.content_type or "application/octet-stream"
-                filename = _without_surrogates(value.filename or "")
-                files.append(SentFile(name, media_type, value.size or 0, data, filename))
-                counts[name] = counts.get(name, 0) + 1
-            else:
-                values.setdefault(name, []).append(_without_surrogates(value))
-    finally:
-        await form.close()
+            for given, value in form.multi_items():
+                name = _without_surrogates(given)
+                if isinstance(value, UploadFile):
+                    data = await value.read(max_file)
+                    media_type = value.content_type or "application/octet-stream"
+                    filename = _without_surrogates(value.filename or "")
+                    files.append(SentFile(name, media_type, value.size or 0, data, filename))
+                    counts[name] = counts.get(name, 0) + 1
+                else:
+                    values.setdefault(name, []).append(_without_surrogates(value))
+        except (MultiPartException, FormParserError) as error:
+            await drain(request)
+            detail = error.message if isinstance(error, MultiPartException) else "Invalid multipart data."
+            raise Refusal(f"We could not parse the form of your request: {detail}") from error
+        finally:
+            # Also those of parts that never end, which are not in the form.
+            for opened in getattr(parser, "_files_to_close_on_error", ()):
+                opened.close()
     return Body(Fields(values=values, files=counts, form=True), tuple(files))
 
 

@@ -58,14 +58,15 @@ class _Control:
             given = await _object(request)
             listed = given.get("faults", [given])
             try:
-                for one in _objects(listed):
-                    if "batch" in one:
-                        faults.add_batch(*read_batch_fault(_objects([one["batch"]])[0]))
-                        continue
-                    requested = read_fault(one)
-                    faults.add(requested.fault, requested.on, requested.times)
+                objects = _objects(listed)
+                batched = [read_batch_fault(_objects([one["batch"]])[0]) for one in objects if "batch" in one]
+                requested = [read_fault(one) for one in objects if "batch" not in one]
             except ValueError as error:
                 raise _invalid("fault", error) from None
+            for fault, times in batched:
+                faults.add_batch(fault, times)
+            for one in requested:
+                faults.add(one.fault, one.on, one.times)
         return JSONResponse({"data": [{"on": on, "fault": name} for on, name in faults.queued()]})
 
     async def reset(self, request: Request) -> Response:

@@ -66,7 +66,7 @@ def retry_after_ignored(evidence: Evidence) -> Finding | None:
     worst = 0.0, 0.0
     for attempts in _calls(evidence):
         for earlier, later in _successive(attempts):
-            waited = later.began - (earlier.answered or 0.0)
+            waited = _waited(earlier, later)
             asked = earlier.retry_after or 0.0
             if waited < asked - _TOLERANCE:
                 early.append(later)
@@ -86,6 +86,12 @@ def over_limit(evidence: Evidence) -> Finding | None:
     """Find requests beyond the rate limit whose client had been informed that there was no room."""
     if evidence.limit is None:
         return None
+    obedient = {
+        later.number
+        for attempts in _calls(evidence)
+        for earlier, later in _successive(attempts)
+        if earlier.retry_after is not None and _waited(earlier, later) >= earlier.retry_after - _TOLERANCE
+    }
     left: int | None = None
     window: deque[RequestRecord] = deque()
     most: list[RequestRecord] = []
@@ -96,7 +102,7 @@ def over_limit(evidence: Evidence) -> Finding | None:
             left = left if remaining is None else remaining
         images = record.n or 1
         beyond = record.status == 429 and record.fault is None and images <= evidence.limit
-        if beyond and left is not None and left < images:
+        if beyond and left is not None and left < images and record.number not in obedient:
             window.append(record)
             while record.began - window[0].began >= evidence.window_seconds:
                 window.popleft()
@@ -362,6 +368,10 @@ def _successive(attempts: Sequence[RequestRecord]) -> Iterator[tuple[RequestReco
     for earlier, later in pairwise(attempts):
         if earlier.ended is not None and later.began >= (earlier.answered or earlier.ended):
             yield earlier, later
+
+
+def _waited(earlier: RequestRecord, later: RequestRecord) -> float:
+    return later.began - (earlier.answered or 0.0)
 
 
 def _by_time(evidence: Evidence, time: Callable[[RequestRecord], float | None]) -> list[RequestRecord]:

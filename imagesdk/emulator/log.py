@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -169,11 +170,13 @@ def _facts(file: SentFile) -> SentImage:
 
 
 def _short(value: object) -> object:
-    """Return a value without its long texts."""
+    """Return a value without its long texts, as JSON can hold it."""
     if isinstance(value, str):
         return value if len(value) <= _LONGEST else f"{value[:40]}... ({len(value)} characters)"
     if isinstance(value, Mapping):
         return {name: _short(one) for name, one in cast("Mapping[str, object]", value).items()}
     if isinstance(value, Sequence):
         return [_short(one) for one in cast("Sequence[object]", value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # no JSON can hold it
     return value

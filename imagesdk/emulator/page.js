@@ -1,9 +1,9 @@
-const MOST = 500, PACE = 600, SLOW = 2500; // requests that are shown; milliseconds between questions, and after a failure
+const MOST = 500, PACE = 600, SLOW = 2500; // requests that are shown; milliseconds between questions, and after a failure or a verdict
 const IMAGES = /\/images\/(generations|edits|variations)$/;
 const records = new Map(); // by number, oldest first
 const shown = new Map(); // by number: the card and the row of a record
 const dialog = $("dialog"), gallery = $("#gallery"), rows = $("#log tbody"), search = $("input[type=search]"), news = $("#news");
-let epoch = null, last = 0, paused = false, view = "gallery", current = null, judged = "", generations = null, ticket = 0;
+let epoch = null, last = 0, paused = false, view = "gallery", current = null, isJudged = false, judgedAt = 0, generations = null, ticket = 0;
 
 const ask = async (path, options) => {
   const answer = await fetch(path, options);
@@ -142,7 +142,7 @@ async function look() {
   if (mine !== ticket) return; // a later question was answered
   if (epoch !== null && data.epoch !== epoch) {
     [...shown.keys()].forEach(forget);
-    [epoch, last, judged] = [data.epoch, 0, ""];
+    [epoch, last, isJudged] = [data.epoch, 0, false];
     if (dialog.open) dialog.close();
     return look();
   }
@@ -151,10 +151,10 @@ async function look() {
   last = Math.max(last, ...data.requests.map(record => record.number));
   while (records.size > MOST) forget(Math.min(...records.keys()));
   drawState(data);
-  if (data.requests.length || !judged) filter();
-  const state = `${epoch} ${last} ${data.requests.map(record => record.ended)}`;
-  if (data.requests.length ? state !== judged : !judged) {
-    judged = state;
+  if (data.requests.length || !isJudged) filter();
+  isJudged &&= !data.requests.length;
+  if (!isJudged && Date.now() - judgedAt > SLOW) { // it reads the whole log
+    [isJudged, judgedAt] = [true, Date.now()];
     await judge();
   }
 }

@@ -106,6 +106,8 @@ class EmulatorState:
         attempts = self._faulty_attempts
         key = f"{record.call or record.path} {text}"
         attempts[key] = attempts.get(key, 0) + 1
+        if len(attempts) > _MAX_RECORDS:
+            del attempts[next(iter(attempts))]
         if attempts[key] > requested.times:
             return None
         return _applied(record, requested.fault)

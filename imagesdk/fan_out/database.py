@@ -44,9 +44,25 @@ CREATE TABLE jobs (
 CREATE UNIQUE INDEX labels ON jobs (label) WHERE label IS NOT NULL;
 CREATE INDEX sent ON jobs (sent_at) WHERE sent_at IS NOT NULL;
 """
-_EXTENSION = "ALTER TABLE jobs ADD COLUMN acknowledged INTEGER NOT NULL DEFAULT 0"
+_EXTENSIONS = {
+    "acknowledged": "ALTER TABLE jobs ADD COLUMN acknowledged INTEGER NOT NULL DEFAULT 0",
+    "batch": "ALTER TABLE jobs ADD COLUMN batch TEXT",
+    "line": "ALTER TABLE jobs ADD COLUMN line INTEGER",
+}
+"""Columns that earlier versions did not have."""
+_STAND_INS = {"acknowledged": "0 AS acknowledged", "batch": "NULL AS batch"}
+"""Values of such columns in a journal that is only read."""
+_BATCHES = """
+CREATE TABLE IF NOT EXISTS batches (
+    intent TEXT PRIMARY KEY, id TEXT, state TEXT NOT NULL, endpoint TEXT NOT NULL, model TEXT, input_file TEXT NOT NULL,
+    lines INTEGER NOT NULL, began REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS uploads (sha256 TEXT PRIMARY KEY, file TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS lines ON jobs (batch, line) WHERE batch IS NOT NULL;
+"""
 _OF_THIS_RUN = """
-CREATE TEMP TABLE seen (key TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TEMP TABLE seen (key TEXT PRIMARY KEY, place INTEGER NOT NULL UNIQUE) WITHOUT ROWID;
 CREATE TEMP TABLE next (content TEXT PRIMARY KEY, occurrence INTEGER NOT NULL) WITHOUT ROWID;
 """
 
@@ -137,10 +153,15 @@ def _prepare(db: sqlite3.Connection, path: Path, *, writes: bool) -> None:
             db.executescript(
                 f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_VERSION}; COMMIT;"
             )
-    extended = any(name == "acknowledged" for _, name, *_ in db.execute("PRAGMA table_info(jobs)"))
-    if writes and not extended:
-        db.execute(_EXTENSION)
-    stored = COLUMNS if writes or extended else COLUMNS.replace("acknowledged", "0 AS acknowledged")
+    columns = {name for _, name, *_ in db.execute("PRAGMA table_info(jobs)")}
+    stored = COLUMNS
+    for name, extension in _EXTENSIONS.items():
+        if name not in columns and writes:
+            db.execute(extension)
+        elif name not in columns:
+            stored = stored.replace(name, _STAND_INS.get(name, name))
+    if writes:
+        db.executescript(f"BEGIN; {_BATCHES} COMMIT;")
     db.executescript(f"{_OF_THIS_RUN} CREATE TEMP VIEW records AS SELECT {stored} FROM main.jobs;")  # noqa: S608 - constants
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from attrs import evolve
 
 from imagesdk._calls.build import ClientContext, build_call
+from imagesdk._protocol.batch_input import check_batchable
 from imagesdk._protocol.requests import Request
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import ImageSDKError, JournalError
@@ -20,7 +21,7 @@ from imagesdk.fan_out.resume import next_action
 from imagesdk.fan_out.serialization import files_of
 from imagesdk.fan_out.spending import notice_of, priced
 from imagesdk.fan_out.store import JobStore
-from imagesdk.jobs import Job
+from imagesdk.jobs import Job, Variation
 from imagesdk.policies import RateLimit
 from imagesdk.pricing import Estimate
 
@@ -59,6 +60,8 @@ async def dry_run(reader: JobReader, context: ClientContext, store: JobStore, op
     limit_for = context.engine.limit_for
     waits = (seconds_under(limit_for(model), count) for model, count in images.items())
     seconds = max((wait for wait in waits if wait is not None), default=None)
+    if options.lane != "live":
+        seconds = None
     return evolve(found, images=images.total(), seconds=seconds)
 
 
@@ -68,6 +71,8 @@ async def _call_to_send(
     """Return the request that a job would send, the job and its price; ``None`` if the job would not be sent."""
     if item.problem is not None:
         raise item.problem
+    if options.lane == "batch":
+        check_batchable(item.job)
     async with build_call(item.job, {}, context) as prepared:
         request = prepared.call.request
         hashes = await hashes_of(prepared.inputs) if store.persistent else Hashes()
@@ -77,7 +82,17 @@ async def _call_to_send(
         files = await run_blocking(state_as_is, files_of(record.response, store.folder))
     if next_action(record, files, options.resume_policy(context.engine)) != "send":
         return None
-    return request, prepared.job, priced(prepared.job, list_prices=context.host.uses_list_prices)
+    return request, prepared.job, _priced(prepared.job, context, options)
+
+
+def _priced(job: Job, context: ClientContext, options: RunOptions) -> Estimate:
+    """Estimate the price of a job on its lane. On ``"auto"`` it may go live, which costs more."""
+    list_prices = context.host.uses_list_prices
+    live = priced(job, list_prices=list_prices)
+    if options.lane == "live" or isinstance(job, Variation):
+        return live
+    batch = priced(job, list_prices=list_prices, batch=True)
+    return batch if options.lane == "batch" else evolve(batch, at_most=live.at_most)
 
 
 def _sum(total: Decimal | None, amount: Decimal | None) -> Decimal | None:

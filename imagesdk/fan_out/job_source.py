@@ -22,7 +22,7 @@ import attrs
 from attrs import frozen
 
 from imagesdk.errors import InvalidRequestError, excerpt
-from imagesdk.fan_out.outcomes import JobLike, Jobs, Labelled
+from imagesdk.fan_out.outcomes import JobLike, Jobs, Labelled, LaneProgress
 from imagesdk.jobs import Edit, Generate, Job, Variation
 
 _IN_MEMORY = (list, tuple, set, frozenset, dict, deque)
@@ -51,10 +51,16 @@ class JobReader:
         TypeError: If ``jobs`` is a single job or is not iterable.
     """
 
+    counts_jobs: bool = False
+    """Whether the reader, rather than the scheduler, counts the jobs that were read."""
+    lane: LaneProgress | None = None
+    """The batches of the run: none."""
+
     def __init__(self, jobs: Jobs, defaults: Generate | None) -> None:
         if isinstance(jobs, (str, bytes, Generate, Edit, Variation, Labelled)):
             given = type(jobs).__name__
             raise TypeError(f"fan_out takes several jobs, such as a list of them, not one {given}.")
+        self.total: int | None
         self.total = len(jobs) if isinstance(jobs, Sized) else None
         """Number of jobs, if ``jobs`` has a length."""
         self._defaults = defaults
@@ -77,6 +83,9 @@ class JobReader:
             return None
         self._read += 1
         return as_item(given, self._read - 1, self._defaults)
+
+    def measure_call(self, seconds: float) -> None:
+        """Do nothing: only a lane with a deadline needs the time of a call."""
 
     async def aclose(self) -> None:
         """Close a generator that was not read to its end: an async one, or one that ``iter(jobs)`` started."""

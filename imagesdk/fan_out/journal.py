@@ -69,21 +69,22 @@ class Journal(JobStore):
 
     def __init__(self, path: Path, opened: Opened, *, writes: bool) -> None:
         self.folder = path.parent
-        self._path = path
+        self.path = path
         self._writes = writes
         self._began: dict[str, float] = {}
         """Start of the latest attempt of each job in flight, in seconds since 1970."""
         verify = partial(check_name, path, opened)
-        self._transact = GroupCommit(opened.connection, writes, partial(broken, path), verify).run
+        self.transact = GroupCommit(opened.connection, writes, partial(broken, path), verify).run
+        """Runs work on the database in a transaction."""
 
     async def claim(self, item: Item, content: str, images: int, model: str | None) -> JobRecord:
         """Return the record of a job. Create it if there is none."""
-        return await self._transact(lambda db: self._claim(db, item, content, images, model))
+        return await self.transact(lambda db: self._claim(db, item, content, images, model))
 
     async def sending(self, record: JobRecord, reserved: str | None) -> None:
         """Record that an attempt begins, and how many US dollars it may cost."""
         began = self._began[record.key] = time.time()
-        await self._transact(lambda db: _sending(db, self._path, record, reserved, began))
+        await self.transact(lambda db: write_sending(db, self.path, record.key, reserved, began))
 
     async def not_sent(self, record: JobRecord) -> None:
         """Record that the latest attempt did no work: it was not sent, or was refused."""
@@ -92,7 +93,7 @@ class Journal(JobStore):
         )
         # The write of a cancelled attempt may be missing.
         attempt = (record.key, self._began.pop(record.key, None))
-        await self._transact(lambda db: db.execute(query, attempt).rowcount)
+        await self.transact(lambda db: db.execute(query, attempt).rowcount)
 
     async def received(self, record: JobRecord, response: ImagesResponse, files: Files) -> None:
         """Record a response whose files do not all have their final names yet."""
@@ -117,22 +118,22 @@ class Journal(JobStore):
         """Keep a response that could not be recorded, in a file beside the images, for the next run."""
         answer = response_record(response, files, self.folder)
         with suppress(OSError):  # then the job stays unknown
-            await run_blocking(set_aside, folder, owner_of(self._path, folder), record, answer)
+            await run_blocking(set_aside, folder, owner_of(self.path, folder), record, answer)
 
     async def recover(self, template: OutputTemplate) -> None:
         """Put what earlier runs have received in place, then remove what they have left over."""
         folder = template.temporary_folder
-        owner = owner_of(self._path, folder)
-        found = await self._transact(lambda db: unfinished(db, self._path, folder, owner))
+        owner = owner_of(self.path, folder)
+        found = await self.transact(lambda db: unfinished(db, self.path, folder, owner))
         await run_blocking(put_in_place, found, template, owner)
 
     async def sent_since(self, at: float) -> list[tuple[str | None, int, float]]:
         """Return the model, images and time of each request of other processes since ``at`` (seconds since 1970)."""
         query = (
-            "SELECT model, images, sent_at FROM jobs WHERE sent_at > ? AND process <> ? AND typeof(sent_at) = 'real' "
-            "AND typeof(images) = 'integer' AND (model IS NULL OR typeof(model) = 'text')"
+            "SELECT model, images, sent_at FROM jobs WHERE sent_at > ? AND process <> ? AND batch IS NULL "
+            "AND typeof(sent_at) = 'real' AND typeof(images) = 'integer' AND (model IS NULL OR typeof(model) = 'text')"
         )  # a damaged row is an error when its job is read
-        return await self._transact(lambda db: db.execute(query, (at, _process())).fetchall())
+        return await self.transact(lambda db: db.execute(query, (at, _process())).fetchall())
 
     async def spent(self) -> Decimal:
         """Return the US dollars that the jobs have cost, or may have cost if their outcome is unknown."""
@@ -142,10 +143,10 @@ class Journal(JobStore):
 
         def total(db: sqlite3.Connection) -> Decimal:
             return sum(
-                (dollars(self._path, key, tuple(row)) for key, *row in db.execute(query)), start=Decimal(0)
+                (dollars(self.path, key, tuple(row)) for key, *row in db.execute(query)), start=Decimal(0)
             )
 
-        return await self._transact(total)
+        return await self.transact(total)
 
     async def _set(self, record: JobRecord, **columns: object) -> None:
         self._began.pop(record.key, None)
@@ -154,21 +155,27 @@ class Journal(JobStore):
 
         def update(db: sqlite3.Connection) -> None:
             if not db.execute(query, (*columns.values(), record.key)).rowcount:
-                raise damaged(self._path, record.key, ValueError("it is gone"))
+                raise damaged(self.path, record.key, ValueError("it is gone"))
 
-        await self._transact(update)
+        await self.transact(update)
 
     def _claim(
         self, db: sqlite3.Connection, item: Item, content: str, images: int, model: str | None
     ) -> JobRecord:
-        record = None if item.label is None else _by_label(db, self._path, item.label, content)
+        claimed = db.execute("SELECT key FROM temp.seen WHERE place = ?", (item.place,)).fetchone()
+        if claimed is not None:  # a job of a batch that goes live
+            again = _record(db, self.path, "key", claimed[0])
+            if again is None:
+                raise damaged(self.path, claimed[0], ValueError("it is gone"))
+            return again
+        record = None if item.label is None else _by_label(db, self.path, item.label, content)
         if record is None:
             record = self._next(db, item, content, images, model)
             if record.id != item.label and item.label is not None:
                 if self._writes:
                     db.execute("UPDATE jobs SET label = ? WHERE key = ?", (item.label, record.key))
                 record = evolve(record, id=item.label)
-        db.execute("INSERT INTO temp.seen VALUES (?)", (record.key,))
+        db.execute("INSERT INTO temp.seen VALUES (?, ?)", (record.key, item.place))
         return record
 
     def _next(
@@ -180,7 +187,7 @@ class Journal(JobStore):
         while _seen(db, key := f"{content}-{occurrence}"):
             occurrence += 1
         db.execute("INSERT OR REPLACE INTO temp.next VALUES (?, ?)", (content, occurrence + 1))
-        record = _record(db, self._path, "key", key)
+        record = _record(db, self.path, "key", key)
         if record is not None:
             return record
         name = item.label or name_of(content, occurrence)
@@ -315,21 +322,28 @@ def _by_label(db: sqlite3.Connection, path: Path, label: str, content: str) -> J
     return record
 
 
-def _sending(
-    db: sqlite3.Connection, path: Path, record: JobRecord, reserved: str | None, began: float
+def write_sending(
+    db: sqlite3.Connection,
+    path: Path,
+    key: str,
+    reserved: str | None,
+    began: float,
+    batch: str | None = None,
+    line: int | None = None,
 ) -> None:
+    """Record that an attempt of a job begins: live, or as a line of a batch."""
     query = "SELECT state, reserved, cost, risked FROM jobs WHERE key = ?"
-    row = db.execute(query, (record.key,)).fetchone()
+    row = db.execute(query, (key,)).fetchone()
     if row is None:
-        raise damaged(path, record.key, ValueError("it is gone"))
+        raise damaged(path, key, ValueError("it is gone"))
     state, *amounts = row
     if state in {"planned", "refused", "failed"}:  # otherwise an earlier attempt may be billed as well
         amounts = amounts[2:]
-    risked = str(dollars(path, record.key, tuple(amounts))) if any(amounts) else None
+    risked = str(dollars(path, key, tuple(amounts))) if any(amounts) else None
     db.execute(
         "UPDATE jobs SET state = 'sending', before = ?, sent_at = ?, process = ?, reserved = ?, cost = NULL, risked = ?, "
-        "acknowledged = 0 WHERE key = ?",
-        (state, began, _process(), reserved, risked, record.key),
+        "acknowledged = 0, batch = ?, line = ? WHERE key = ?",
+        (state, began, _process(), reserved, risked, batch, line, key),
     )
 
 

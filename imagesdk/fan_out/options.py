@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from attrs import frozen
 
 from imagesdk._engine.engine import Engine
+from imagesdk.fan_out.lanes import Lane
 from imagesdk.fan_out.spending import UnknownPrice
 from imagesdk.policies import Delivery
 
@@ -34,6 +36,9 @@ class RunOptions:
     stop_on: StopOn = "fatal"
     max_failures: int | None = None
     give_up_after: float | None = 900.0
+    lane: Lane = "live"
+    deadline: str | float | timedelta | None = None
+    poll: float | None = None
 
     def resume_policy(self, engine: Engine) -> ResumePolicy:
         """Return which jobs the run may send a second time."""

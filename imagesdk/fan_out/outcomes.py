@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable
+from datetime import datetime
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
@@ -12,9 +13,10 @@ from imagesdk.errors import ImageSDKError
 from imagesdk.jobs import Edit, Generate, Job
 from imagesdk.policies import RateLimit
 from imagesdk.remedies import Remedy, worded
+from imagesdk.reports import Batch
 from imagesdk.types import ImagesResponse
 
-__all__ = ["DryRun", "JobLike", "Jobs", "Labelled", "Notice", "Outcome", "Progress", "Status"]
+__all__ = ["DryRun", "JobLike", "Jobs", "Labelled", "LaneProgress", "Notice", "Outcome", "Progress", "Status"]
 
 Status: TypeAlias = Literal["done", "refused", "failed", "unknown", "missing"]
 """Result of a job.
@@ -96,6 +98,22 @@ class Outcome:
 
 
 @frozen(kw_only=True)
+class LaneProgress:
+    """Batches of a run on the lanes ``"batch"`` and ``"auto"``."""
+
+    batches: tuple[Batch, ...] = ()
+    """The open batches, as the server described them last."""
+    waiting: int = 0
+    """Jobs that wait for their batch to be created."""
+    enqueued_tokens: int = 0
+    """Estimated input tokens of the open batches, which the server limits for each model."""
+    deadline: datetime | None = None
+    """The end of the time of the run."""
+    cut: bool = False
+    """Whether the open batches were cancelled to meet the deadline."""
+
+
+@frozen(kw_only=True)
 class Progress:
     """Snapshot of a run."""
 
@@ -124,6 +142,8 @@ class Progress:
     """Estimated seconds until the run ends; ``None`` if there is no estimate yet."""
     unpriced: int = 0
     """Jobs of this run that were or may have been billed at an unknown cost."""
+    lane: LaneProgress | None = None
+    """The batches of the run; ``None`` if all jobs are live."""
 
     @property
     def finished(self) -> int:
@@ -181,10 +201,10 @@ class DryRun:
     unpriced: int = 0
     """Jobs whose maximum cost is unknown."""
     seconds: float | None = None
-    """Seconds until the rate limit allows the last job; ``None`` without a rate limit."""
+    """Seconds until the rate limit allows the last job; ``None`` without a rate limit, and with batches."""
     notices: tuple[Notice, ...] = ()
     """Advice for a run of these jobs under a budget."""
 
 
-for _type in (DryRun, Labelled, Notice, Outcome, Progress):
+for _type in (DryRun, Labelled, LaneProgress, Notice, Outcome, Progress):
     _type.__module__ = "imagesdk"

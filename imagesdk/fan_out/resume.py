@@ -93,9 +93,12 @@ def stored_outcome(item: Item, record: JobRecord, files: FileState | None) -> Ou
         error = JournalError(summary, remedies=(Remedy.RESTORE_FILE,))
     else:
         summary = "This job was being sent when the run before this one ended."
+        if record.batch is not None:
+            summary = "This job is in a batch that had not ended when the run before this one ended."
         key = record.idempotency_key
         error = error or OutcomeUnknownError(summary, maybe_billed=True, idempotency_key=key)
-        vars(error)["remedies"] = (*remedies, Remedy.RETRY_UNKNOWN)
+        fetch = () if record.batch is None or record.state != "sending" else (Remedy.USE_BATCH_LANE,)
+        vars(error)["remedies"] = (*remedies, *fetch, Remedy.RETRY_UNKNOWN)
     cost = None if record.cost is None else Decimal(record.cost)
     found = Outcome(item.job, record.id, item.place, status, error=error, cost=cost, resumed=True)
     return evolve(found, acknowledged=record.acknowledged)

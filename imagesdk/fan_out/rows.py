@@ -22,7 +22,7 @@ from imagesdk.remedies import Remedy
 
 COLUMNS: Final = (
     "key, content, occurrence, label, idempotency_key, state, answer, error, cost, params, kind, images, model, "
-    "sent_at, acknowledged"
+    "sent_at, acknowledged, batch"
 )
 """Columns of a record, in the order of :func:`record_of`."""
 DAMAGE: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -70,7 +70,7 @@ def dollars(path: Path, key: object, amounts: tuple[object, ...]) -> Decimal:
 
 def _checked(row: tuple[Any, ...], folder: Path) -> JobRecord:
     key, content, occurrence, label, idempotency_key, state, answer, error, cost, params, *call = row
-    kind, images, model, sent_at, acknowledged = call
+    kind, images, model, sent_at, acknowledged, batch = call
     texts = {
         "key": key,
         "content": content,
@@ -78,7 +78,7 @@ def _checked(row: tuple[Any, ...], folder: Path) -> JobRecord:
         "params": params,
         "kind": kind,
     }
-    for name, value in {**texts, "label": label or "", "model": model or ""}.items():
+    for name, value in {**texts, "label": label or "", "model": model or "", "batch": batch or ""}.items():
         _require(name, value, str)
         value.encode()
     _require("images", images, int)
@@ -102,7 +102,7 @@ def _checked(row: tuple[Any, ...], folder: Path) -> JobRecord:
         str(error_of(failure))
     name = label or name_of(content, occurrence)
     stored = (key, name, idempotency_key, state, response, failure, cost, _object("params", params))
-    return JobRecord(*stored, kind, images, model, sent_at, bool(acknowledged))
+    return JobRecord(*stored, kind, images, model, sent_at, bool(acknowledged), batch)
 
 
 def check_answer(answer: Mapping[str, Any], folder: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 from attrs import evolve, frozen
@@ -24,6 +25,7 @@ from imagesdk.fan_out.dry_run import dry_run
 from imagesdk.fan_out.gate import Gate
 from imagesdk.fan_out.job_source import JobReader
 from imagesdk.fan_out.journal import FILE_NAME, Journal, open_journal
+from imagesdk.fan_out.lanes import check_lane
 from imagesdk.fan_out.options import RunOptions
 from imagesdk.fan_out.outcomes import DryRun, Jobs
 from imagesdk.fan_out.output_files import run_template
@@ -36,6 +38,9 @@ from imagesdk.fan_out.worker import JobWorker
 from imagesdk.jobs import Generate
 from imagesdk.policies import RetryPolicy, is_positive
 from imagesdk.remedies import Remedy
+
+if TYPE_CHECKING:
+    from imagesdk.fan_out.batch_lane import BatchLane
 
 _LONGEST_WINDOW = 24 * 3600.0
 """Longest window of a rate limit, in seconds."""
@@ -76,15 +81,20 @@ class Runner:
             breaker = Breaker(options.give_up_after, options.stop_on == "fatal")
             gate = Gate(breaker, changes)
             worker = JobWorker(self.context, options, template, store, spending, gate, changes, owner)
+            lane = None
+            if isinstance(store, Journal) and options.lane != "live":
+                from imagesdk.fan_out.lane_setup import open_lane
+
+                lane = await open_lane(reader, worker, store, changes, options)
             scheduler = Scheduler(
-                reader,
+                lane or reader,
                 worker,
                 changes,
                 concurrency=options.concurrency,
                 bounded_memory=template is None,
                 max_failures=options.max_failures,
             )
-            yield await stack.enter_async_context(_running(scheduler))
+            yield await stack.enter_async_context(_running(scheduler, lane))
 
     async def dry_run(self, jobs: Jobs, *, defaults: Generate | None, options: RunOptions) -> DryRun:
         """Predict a run, without sending or writing anything."""
@@ -122,9 +132,14 @@ def _prepare(
     if options.unknown_price not in {"stop", "allow"}:
         allowed = '"stop" or "allow"'
         raise ConfigurationError.for_parameter("unknown_price", options.unknown_price, allowed=allowed)
+    check_lane(options.lane, options.deadline, options.poll)
     reader = JobReader(jobs, defaults)
     template = None if options.out is None else run_template(options.out)
-    return reader, template, _journal_path(options.journal, template)
+    path = _journal_path(options.journal, template)
+    if path is None and options.lane != "live":
+        summary = f"The lane {options.lane!r} needs output files and a journal: a batch can take a day, and must be found again."
+        raise ConfigurationError(summary, param="lane", remedies=(Remedy.PASS_OUT,))
+    return reader, template, path
 
 
 def _journal_path(
@@ -144,11 +159,13 @@ def _journal_path(
 
 
 @asynccontextmanager
-async def _running(scheduler: Scheduler) -> AsyncGenerator[AsyncRun, None]:
+async def _running(scheduler: Scheduler, lane: BatchLane | None) -> AsyncGenerator[AsyncRun, None]:
     """Process jobs until the block ends, and cancel those in flight then. Raise the error that ended the run early."""
     tasks = anyio.create_task_group()
     await tasks.__aenter__()
     try:
+        if lane is not None:
+            tasks.start_soon(lane.run, scheduler)
         tasks.start_soon(scheduler.run, tasks)
         yield AsyncRun(scheduler)
     finally:

@@ -22,23 +22,49 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Protocol
 
 import anyio
 import anyio.abc
 import anyio.lowlevel
+from attrs import evolve
 
 from imagesdk._runtime.loops import call_soon, running_loop
 from imagesdk._runtime.notify import Notifier
 from imagesdk._transport.exchange import RELEASE_LIMIT
 from imagesdk.errors import RunStoppedError
-from imagesdk.fan_out.job_source import Item, JobReader
-from imagesdk.fan_out.outcomes import JobResult, Notice, Outcome, Progress
+from imagesdk.fan_out.job_source import Item
+from imagesdk.fan_out.outcomes import JobResult, LaneProgress, Notice, Outcome, Progress
 from imagesdk.fan_out.progress import ProgressCounter
 from imagesdk.fan_out.worker import JobWorker
 from imagesdk.remedies import Remedy
 
 AHEAD = 16
 """Unread outcomes with images in memory at which reading pauses."""
+
+
+class JobFeed(Protocol):
+    """The jobs of a run that go live: all of them, or those that a batch lane hands over."""
+
+    counts_jobs: bool
+    """Whether the feed, rather than the scheduler, counts the jobs that were read."""
+
+    @property
+    def lane(self) -> LaneProgress | None:
+        """The batches of the run. Thread-safe."""
+
+    @property
+    def total(self) -> int | None:
+        """Number of jobs, if it is known."""
+
+    async def next(self) -> Item | None:
+        """Return the next job, or ``None`` after the last one."""
+
+    def measure_call(self, seconds: float) -> None:
+        """Take the time of a live call, from its permit to its end."""
+
+    async def aclose(self) -> None:
+        """End the feed."""
 
 
 class Scheduler:
@@ -51,7 +77,7 @@ class Scheduler:
 
     def __init__(
         self,
-        reader: JobReader,
+        reader: JobFeed,
         worker: JobWorker,
         changes: Notifier,
         *,
@@ -79,7 +105,9 @@ class Scheduler:
 
     def progress(self) -> Progress:
         """Return a snapshot of the run. Thread-safe."""
-        return self._counter.snapshot(time.monotonic(), self._worker.limit())
+        counts = self._counter.snapshot(time.monotonic(), self._worker.limit())
+        lane = self._reader.lane
+        return counts if lane is None else evolve(counts, lane=lane)
 
     @property
     def notices(self) -> tuple[Notice, ...]:
@@ -102,13 +130,14 @@ class Scheduler:
                     if not self._stopping:
                         self._counter.complete()
                     return
-                self._counter.started()
+                if not self._reader.counts_jobs:
+                    self._counter.started()
                 self._in_flight += 1
                 next_may_start = anyio.Event()
                 tasks.start_soon(self._run_job, item, next_may_start)
                 await next_may_start.wait()
         except Exception as error:  # noqa: BLE001 - of the caller's iterator: raised after the last outcome
-            self._fail(error)
+            self.fail(error)
         finally:
             self._all_read = True
             self._changes.notify()
@@ -157,29 +186,51 @@ class Scheduler:
 
     async def _run_job(self, item: Item, next_may_start: anyio.Event) -> None:
         result: JobResult | None = None
+        granted_at: float | None = None
         try:
             with self._cancel_on_stop() as keep:
 
                 def on_granted() -> None:
+                    nonlocal granted_at
+                    granted_at = time.monotonic()
                     keep()
                     next_may_start.set()
 
                 result = await self._worker.run(item, on_granted)
+                if granted_at is not None:
+                    self._reader.measure_call(time.monotonic() - granted_at)
         except Exception as error:  # noqa: BLE001 - not the job's own: raised after the last outcome
-            self._fail(error)
+            self.fail(error)
         finally:
             next_may_start.set()
             self._in_flight -= 1
             if result is None or result.outcome is None:
                 self._counter.cancelled()
             else:
-                self._counter.ended(result.outcome, time.monotonic())
-                self._ready_outcomes.append(result.outcome)
-                self._count_failure(result.outcome)
+                self._end(result.outcome)
             fatal = self._worker.gate.error if result is None else result.fatal or self._worker.gate.error
             if fatal is not None:
-                self._fail(fatal)
+                self.fail(fatal)
             self._changes.notify()
+
+    def took(self) -> None:
+        """Count a job that the batch lane has read."""
+        self._counter.started()
+
+    def post(self, result: JobResult) -> None:
+        """Take the outcome of a job of the batch lane."""
+        if result.outcome is None:
+            self._counter.cancelled()
+        else:
+            self._end(result.outcome)
+        if result.fatal is not None:
+            self.fail(result.fatal)
+        self._changes.notify()
+
+    def _end(self, outcome: Outcome) -> None:
+        self._counter.ended(outcome, time.monotonic())
+        self._ready_outcomes.append(outcome)
+        self._count_failure(outcome)
 
     def _count_failure(self, outcome: Outcome) -> None:
         """End the run after as many failures as the caller allows."""
@@ -190,11 +241,12 @@ class Scheduler:
             last = getattr(outcome.error, "summary", outcome.error)
             summary = f"{self._failures} jobs failed, so the run ended. The last failure: {last}"
             remedies = (Remedy.RESUME_RUN, Remedy.RAISE_MAX_FAILURES)
-            self._fail(
+            self.fail(
                 RunStoppedError(summary, reason="max_failures", last_error=outcome.error, remedies=remedies)
             )
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
+        """Start no further job, and raise the error after the last outcome."""
         self.failure = self.failure or error
         self._stopping = True
         self._cancel_waiting()

@@ -53,15 +53,15 @@ def parse_budget(given: str | Decimal | int) -> Decimal:
     return dollars
 
 
-def priced(job: Job, *, list_prices: bool) -> Estimate:
-    """Estimate the price of a job. Without ``list_prices`` only a price that the caller registered counts."""
+def priced(job: Job, *, list_prices: bool, batch: bool = False) -> Estimate:
+    """Estimate the price of a job, live or in a ``batch``. Without ``list_prices`` only a price that the caller registered counts."""
     profile = models.lookup(job.model)
     if profile is not None and profile.price.list_price and not list_prices:
         reason = "This server does not use the prices that OpenAI publishes."
         return Estimate(profile.name, job.n or 1, reason=reason)
     if profile is None and not list_prices:
         return Estimate(job.model or "the server's own model", job.n or 1, reason="Its price is not known.")
-    return estimate(job)
+    return estimate(job, batch=batch)
 
 
 class Reservation(Enum):
@@ -100,6 +100,11 @@ class SpendingLimit:
         """Replace reserved money by the money that was spent."""
         self._reserved -= reserved
         self.spent += spent
+
+    def reopen(self, amount: Decimal) -> None:
+        """Reserve money again that an earlier run has reserved, and that counts as spent so far."""
+        self.spent -= amount
+        self._reserved += amount
 
     def refusal(self, amount: Decimal, *, auto_quality: bool = False) -> BudgetExceededError:
         """Return the error of a job that the budget does not cover."""

@@ -64,6 +64,8 @@ class JobRecord:
     """Start of the latest attempt, in seconds since 1970."""
     acknowledged: bool = False
     """Whether the user lets the job rest, although it was refused or has failed."""
+    batch: str | None = None
+    """Intent of the batch that the job was last part of; ``None`` if it was last sent live."""
 
     @property
     def maybe_billed(self) -> bool:

@@ -105,16 +105,17 @@ class JobWorker:
     deadline: float | None = None
     """End of the call of a single job; in a run each call has its own."""
     notices: tuple[Notice, ...] = ()
-    _model: str | None = None
+    model: str | None = None
+    """Model of the latest job, whose rate limit is shown."""
 
     def limit(self) -> RateLimit | None:
         """Return the rate limit that jobs wait for."""
-        return self.context.engine.limit_for(self._model)
+        return self.context.engine.limit_for(self.model)
 
     async def run(self, item: Item, on_granted: Callable[[], None]) -> JobResult:
         """Turn a job into its outcome. Call ``on_granted`` each time the rate limit grants a permit."""
         if item.problem is not None:
-            return _not_prepared(item, item.problem)
+            return not_prepared(item, item.problem)
         try:
             async with AsyncExitStack() as stack:
                 try:
@@ -129,15 +130,29 @@ class JobWorker:
         except STORE_ERRORS:
             raise
         except (ImageSDKError, OSError) as error:  # before the job had a record
-            return _not_prepared(item, error)
+            return not_prepared(item, error)
 
     def next_action(self, record: JobRecord, files: FileState | None) -> Action:
         """Decide what to do with a job."""
         return next_action(record, files, self.options.resume_policy(self.context.engine))
 
-    async def _claim(self, item: Item, prepared: PreparedCall, on_granted: Callable[[], None]) -> _JobRun:
+    def names(self, item: Item, record: JobRecord, *, fsync: bool) -> RunNames | None:
+        """Return the file names of a job; ``None`` for images in memory."""
+        if self.template is None:
+            return None
+        return names_for(
+            item,
+            record.id,
+            self.template,
+            self.taken,
+            fsync=fsync,
+            owner=self.owner,
+            is_recorded=self.store.persistent,
+        )
+
+    async def _claim(self, item: Item, prepared: PreparedCall, on_granted: Callable[[], None]) -> JobRun:
         request, store = prepared.call.request, self.store
-        self._model = request.model
+        self.model = request.model
         hashes = await hashes_of(prepared.inputs) if store.persistent else Hashes()
         record = await store.claim(item, digest(item.job, hashes), request.weight, request.model)
         call = evolve(
@@ -148,22 +163,12 @@ class JobWorker:
             owner=self.owner,
             fsync=prepared.call.fsync or store.persistent,
         )
-        names = None
-        if self.template is not None:
-            names = names_for(
-                item,
-                record.id,
-                self.template,
-                self.taken,
-                fsync=call.fsync,
-                owner=self.owner,
-                is_recorded=store.persistent,
-            )
-        return _JobRun(self, item, evolve(prepared, call=call), record, names)
+        names = self.names(item, record, fsync=call.fsync)
+        return JobRun(self, item, evolve(prepared, call=call), record, names)
 
 
 @define(eq=False)
-class _JobRun:
+class JobRun:
     """One job with its record, on the way to its outcome."""
 
     worker: JobWorker
@@ -223,19 +228,19 @@ class _JobRun:
         price = priced(self.prepared.job, list_prices=worker.context.host.uses_list_prices)
         amount = price.at_most or Decimal(0)
         if spending.limit is not None and price.at_most is None and worker.options.unknown_price == "stop":
-            return JobResult(self.outcome(_unsent(self.record), error=unknown_price(price)))
+            return JobResult(self.outcome(unsent_status(self.record), error=unknown_price(price)))
         if self.names is not None:
             try:
                 await self.names.check(worker.owner)
             except OSError as error:
-                return JobResult(self.outcome(_unsent(self.record), error=error), _disk_failure(error))
+                return JobResult(self.outcome(unsent_status(self.record), error=error), _disk_failure(error))
         notice = None if spending.limit is None else notice_of(self.prepared.job, price)
         self.note(notice)
         while (reservation := spending.reserve(amount)) is Reservation.WAIT:
             await worker.changes.wait()
         if reservation is Reservation.REFUSED:
             refusal = spending.refusal(amount, auto_quality=notice is not None)
-            return JobResult(self.outcome(_unsent(self.record), error=refusal))
+            return JobResult(self.outcome(unsent_status(self.record), error=refusal))
         check = partial(worker.gate.check, self.item.place)
         self.ledger = ledger = JobLedger(worker.store, self.record, spending, amount, check)
         result: JobResult | None = None
@@ -298,7 +303,7 @@ class _JobRun:
 
     async def fail(self, error: APIError | BudgetExceededError | OSError, ledger: JobLedger) -> JobResult:
         """Record a job whose call failed."""
-        status: _Ending = "unknown" if ledger.run_maybe_billed else _status(error)
+        status: _Ending = "unknown" if ledger.run_maybe_billed else status_of(error)
         if isinstance(error, APIError):
             self.annotate(error, ledger)
         fatal: Exception | None = None
@@ -307,7 +312,7 @@ class _JobRun:
             self.worker.taken.checked.clear()
         if self.record.maybe_billed and not ledger.run_maybe_billed:
             # The record stays as it was.
-            return JobResult(self.outcome(_unsent(self.record), error=error), fatal)
+            return JobResult(self.outcome(unsent_status(self.record), error=error), fatal)
         try:
             await self.worker.store.ended(self.record, status, error)
         except STORE_ERRORS as problem:
@@ -411,23 +416,24 @@ class _JobRun:
         return Outcome(item.job, self.record.id, item.place, status, response, error, cost, attempts=count)
 
 
-def _unsent(record: JobRecord) -> Status:
+def unsent_status(record: JobRecord) -> Status:
     """Return the status of a job that the budget does not cover: what it was before, if it may have been billed."""
     if record.state in {"sending", "received", "unknown"}:
         return "unknown"
     return "missing" if record.state == "done" else "failed"
 
 
-def _not_prepared(item: Item, error: Exception) -> JobResult:
+def not_prepared(item: Item, error: Exception) -> JobResult:
     """Return the result of a job that has no record."""
     try:
         name = item.label or name_of(digest(item.job, Hashes()), 0)
     except ODD_VALUES:  # its values cannot be written as JSON
         name = f"job-{item.place}"
-    return JobResult(Outcome(item.job, name, item.place, _status(error), error=error))
+    return JobResult(Outcome(item.job, name, item.place, status_of(error), error=error))
 
 
-def _status(error: Exception) -> _Ending:
+def status_of(error: Exception) -> _Ending:
+    """Return the status of a job that ended with an error."""
     if isinstance(error, APIError) and error.maybe_billed:
         return "unknown"
     return "refused" if isinstance(error, _REFUSALS) else "failed"

@@ -96,7 +96,7 @@ class Sample:
 
 _SCENARIOS = (
     *("answers", "concurrency", "uploads", "streams", "overhead", "stacks", "startup", "cancellation"),
-    *("deadlines", "limits", "line", "path"),
+    *("deadlines", "limits", "line", "path", "batches"),
 )
 
 

@@ -206,6 +206,7 @@ OTHERS = re.compile(
 PATTERNS = (
     "streaming is only",
     "?mode=",
+    "bytes=",
     "[A-Za-z0-9+/_=",
     "RetryPolicy(",
     "Caps(",

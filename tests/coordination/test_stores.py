@@ -91,8 +91,9 @@ def test_notified_owners_receive_the_document_or_its_key(open_store: Callable[[]
     arrived = threading.Event()
 
     def on_notice(notice: Notice) -> None:
-        received.append(notice)
-        arrived.set()
+        if notice.key:  # and not the beginning of the subscription
+            received.append(notice)
+            arrived.set()
 
     other.listen("other", on_notice)
     version = ""
@@ -265,3 +266,38 @@ def test_the_file_is_in_the_folder_that_the_url_names(
         store.close()
     names = {path.name for path in tmp_path.iterdir()}
     assert {"one.sqlite", "two files.sqlite"} <= names
+
+
+@pytest.mark.redis
+def test_a_document_that_the_server_does_not_have_is_asked_of_others(redis_server: RedisServer) -> None:
+    one, other = (RedisStore(redis_server.url, "name") for _ in range(2))
+    received: list[Notice] = []
+    arrived = threading.Event()
+
+    def on_notice(notice: Notice) -> None:
+        if notice.key:
+            received.append(notice)
+            arrived.set()
+
+    one.listen("one", on_notice)
+    assert other.read("k", owner="other").heard == 0
+    one.attend("k")
+    while not arrived.wait(0.05):
+        heard = other.read("k", owner="other").heard
+    assert heard == 1
+    assert received[0] == Notice("k", None)
+    one.close()
+    other.close()
+
+
+def test_a_file_that_was_removed_is_made_anew_for_all(tmp_path: Path) -> None:
+    one, other = (SqliteStore(tmp_path / "shared.sqlite") for _ in range(2))
+    assert write(one, "", "1-a", "first")
+    assert other.read("k").version == "1-a"
+    for path in tmp_path.iterdir():
+        path.unlink()
+    assert other.read("k").version == ""
+    assert write(one, "", "1-b", "second")
+    assert other.read("k").version == "1-b"
+    one.close()
+    other.close()

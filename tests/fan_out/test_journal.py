@@ -140,7 +140,7 @@ async def test_a_journal_is_written_before_the_first_byte_and_if_it_fails_nothin
 ) -> None:
     full = sqlite3.OperationalError("database or disk is full")
     full.sqlite_errorcode = sqlite3.SQLITE_FULL
-    monkeypatch.setattr(journal, "_sending", Mock(side_effect=full))
+    monkeypatch.setattr(journal, "write_sending", Mock(side_effect=full))
     with pytest.raises(JournalError, match=r"disk is full.*Free disk space and run the same list again"):
         await runs.saved("a", "b")
     assert runs.server.asked == []

@@ -85,7 +85,10 @@ def run_node(folder: Path, environment: Mapping[str, str], source: str) -> tuple
 def main(client: str, source: str = GITHUB) -> int:
     """Run the tests of a client. Return 1 if one fails that is not expected to, or the other way round."""
     Painting._draw = _draw  # type: ignore[method-assign]
-    with tempfile.TemporaryDirectory() as folder, Emulator(limit=None, batch_delay=3600) as emulator:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Emulator(limit=None, upload_limit=None, batch_delay=3600) as emulator,
+    ):
         application = vars(emulator)["_app"]
         application.current = Prepared(application.current)
         environment = os.environ | {"TEST_API_BASE_URL": emulator.base_url}

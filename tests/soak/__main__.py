@@ -19,8 +19,10 @@ from threading import main_thread
 from attrs import frozen
 
 from tests.soak import (
+    batches,
     cancellations,
     claims,
+    emulators,
     exchanges,
     exits,
     floods,
@@ -76,6 +78,17 @@ TRIALS = {
     "races": Trial("races of 32 threads for the first call", threads.races, 100, 5),
     "kills": Trial("runs whose process is killed at random instants", runs.kills, 60, 20),
     "claims": Trial("processes that share a ledger and are killed at random instants", claims.kills, 10, 60),
+    "batch-kills": Trial(
+        "runs on the batch lane whose process is killed at random instants", batches.kills, 30, 30
+    ),
+    "batch-storms": Trial("runs on the batch lanes against several faults at once", batches.storms, 100, 15),
+    "batch-memory": Trial(
+        "a run on the batch lane that receives 3 GB, whose memory is watched",
+        batches.memory,
+        20_000,
+        0.1,
+        whole=True,
+    ),
     "nights": Trial(
         "a nightly batch with everything in its way that a night has", nights.run, 2000, 0.3, whole=True
     ),
@@ -91,6 +104,9 @@ TRIALS = {
     "fan-outs": Trial("fan-outs against every kind of limit", limits.fan_outs, 60, 5),
     "limits": Trial("clients that believe in a limit that is too high", limits.wrong_limits, 320, 2),
     "windows": Trial("events of a rate limit in any order", limits.windows, 500, 2, whole=True),
+    "emulators": Trial(
+        "an emulator under load and attack, its memory and its files", emulators.run, 5000, 0.5, whole=True
+    ),
     "exits": Trial("programs that end in the midst of calls", exits.run, 100, 10),
 }
 

@@ -28,7 +28,7 @@ def main(options: list[str]) -> int:
     """Run Schemathesis with further ``options``. Return its exit status."""
     Painting._draw = _draw  # type: ignore[method-assign]
     hooks = {"SCHEMATHESIS_HOOKS": "tests.support.contract_hooks"}
-    with Emulator(limit=None) as emulator:
+    with Emulator(limit=None, upload_limit=None) as emulator:
         command = [sys.executable, "-m", "schemathesis.cli", "run", f"{emulator.origin}/openapi.json"]
         left_out = ["--exclude-checks", ",".join(LEFT_OUT)]
         status = subprocess.run([*command, *USUAL, *left_out, *options], env=os.environ | hooks).returncode

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import import_module
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from attrs import frozen
+from PIL import Image
 
 from imagesdk.emulator.answers import Refusal
+from imagesdk.emulator.drawing.painting import Painting
 from imagesdk.emulator.files import PURPOSES
 from imagesdk.emulator.models import MODELS, Endpoint
 from imagesdk.emulator.openapi_schemas import schemas_on
 from imagesdk.emulator.parameters import EFFORTS, Choice
-from imagesdk.emulator.rules import image_parts
+from imagesdk.emulator.rules import Fields, check, image_parts
+from imagesdk.emulator.uploads import InputImages
 from imagesdk.models import catalog
 from imagesdk.models.profile import ModelProfile
 
@@ -37,6 +41,14 @@ FIELDS: Mapping[str, tuple[str, str]] = {
     "File": ("file_object", "FileObject"),
     "Batch": ("batch", "Batch"),
     "ProvenanceCheck": ("content_provenance_check", "ContentProvenanceCheck"),
+}
+USAGE: Mapping[str, str] = {"usage": "Usage", "svg_usage": "SvgUsage"}
+"""Parts of ``ImagesResponse``, and their types."""
+EVENTS: Mapping[str, tuple[str, str]] = {
+    "image_generation.partial_image": ("image_gen_partial_image_event", "ImageGenPartialImageEvent"),
+    "image_generation.completed": ("image_gen_completed_event", "ImageGenCompletedEvent"),
+    "image_edit.partial_image": ("image_edit_partial_image_event", "ImageEditPartialImageEvent"),
+    "image_edit.completed": ("image_edit_completed_event", "ImageEditCompletedEvent"),
 }
 CATALOGUE: Mapping[str, str] = {
     "quality": "qualities",
@@ -57,6 +69,10 @@ KNOWN: Mapping[tuple[str, str], str] = {
     ("parameters of edits", "moderation"): "accepted in JSON alone, which the official client does not send",
 }
 """Reasons by what the names are of, and a name that only one side has."""
+
+
+_GENERATIONS: Endpoint = "generations"
+_EDITS: Endpoint = "edits"
 
 
 @frozen
@@ -128,8 +144,10 @@ def official(package: str = "openai.types") -> dict[str, frozenset[str]]:
     }
     for endpoint, (module, name) in PARAMS.items():
         facts |= of_params(endpoint, named(module, name))
-    for what, (module, name) in FIELDS.items():
+    for what, (module, name) in {**FIELDS, **EVENTS}.items():
         facts[f"fields of {what}"] = frozenset(named(module, name).model_fields)
+    for what, name in USAGE.items():
+        facts[f"fields of {what}"] = frozenset(named("images_response", name).model_fields)
     return facts
 
 
@@ -142,6 +160,9 @@ def emulated(theirs: Facts) -> dict[str, frozenset[str]]:
         "efforts of an SVG": frozenset(EFFORTS.values),
     }
     facts |= {f"fields of {what}": frozenset(schemas[what]["properties"]) for what in FIELDS}
+    response = schemas["ImagesResponse"]["properties"]
+    facts |= {f"fields of {what}": frozenset(response[what]["properties"]) for what in USAGE}
+    facts |= {f"fields of {event['type']}": frozenset(event) for event in _events()}
     for endpoint in PARAMS:
         facts[f"parameters of {endpoint}"] = frozenset(_parameters(endpoint))
         for what in theirs:
@@ -149,6 +170,21 @@ def emulated(theirs: Facts) -> dict[str, frozenset[str]]:
             if place == endpoint and name != "parameters":
                 facts[what] = frozenset(_accepted(endpoint, name, theirs[what]))
     return facts
+
+
+@cache
+def _events() -> tuple[Mapping[str, object], ...]:
+    values: Mapping[str, object] = {
+        "model": "gpt-image-1",
+        "prompt": "x",
+        "user": "x",
+        "stream": True,
+        "partial_images": 1,
+    }
+    fields = Fields({name: [value] for name, value in values.items()})
+    inputs = InputImages((Image.new("RGB", (16, 16)),))
+    paintings = [Painting(check(one, fields, None), inputs, 0, "req_x", 0) for one in (_GENERATIONS, _EDITS)]
+    return tuple(event() for painting in paintings for event in painting.events())
 
 
 def _parameters(endpoint: Endpoint) -> Iterator[str]:

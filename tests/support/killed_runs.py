@@ -38,7 +38,7 @@ POINTS: Points = {
     "before the commit of sending": (Journal, "sending", False),
     "after the commit of sending": (Journal, "sending", True),
     "when the request was sent": (TrackedBody, "__anext__", False),
-    "when the response has arrived": (vars(worker)["_JobRun"], "receive", False),
+    "when the response has arrived": (worker.JobRun, "receive", False),
     "before the commit of received": (Journal, "received", False),
     "after the commit of received": (Journal, "received", True),
     "before the rename": (output_files, "move_if_free", False),

@@ -13,7 +13,7 @@ from imagesdk import AsyncClient
 from imagesdk._sync.generator import __main__ as generator
 from imagesdk._sync.generator.docstrings import METHODS, PHRASES
 
-NAMES = ("Client", "Images", "ImageStream", "Run", "Files", "Provenance", "Models")
+NAMES = ("Client", "Images", "ImageStream", "Run", "Files", "Provenance", "Models", "Batches", "BatchResults")
 BLOCKING = [getattr(imagesdk, name) for name in NAMES]
 EXAMPLE = re.compile(
     r"^ *```python\n(.*?)^ *```$|^Example:\n((?:    (?!```)[^\n]*\n?)+)", re.MULTILINE | re.DOTALL
@@ -30,7 +30,7 @@ def signatures(cls: type, *, made_by_users: bool) -> dict[str, object]:
 
     def blocking(annotation: Any) -> Any:
         asynchronous = (
-            r"(?<![\w.])(Abstract)?Async(?=Client|Files|Image|Run|Provenance|Models|ContextManager)"
+            r"(?<![\w.])(Abstract)?Async(?=Client|Files|Image|Run|Provenance|Models|Batch|ContextManager)"
         )
         return re.sub(asynchronous, r"\1", annotation) if isinstance(annotation, str) else annotation
 

@@ -15,7 +15,7 @@ from imagesdk._sync.generator.parse import AsyncClass, Import, Kind, Member, Uns
 PACKAGE = Path(__file__).parents[2]
 SOURCES = {
     f"imagesdk.{name}": PACKAGE.joinpath(*name.split(".")).with_suffix(".py")
-    for name in ("client", "images", "streams", "fan_out.run", "files", "provenance", "served")
+    for name in ("client", "images", "streams", "fan_out.run", "files", "provenance", "served", "batches")
 }
 """The modules with asynchronous classes, in the order of the facade."""
 
@@ -72,8 +72,11 @@ def facade(sources: dict[str, Path], phrases: Mapping[str, str]) -> str:
     if typed:
         lines = [line for section in _imports(typed) for line in section.split("\n")]
         imports += "\n\n" + "\n".join(["if TYPE_CHECKING:", *_indented(lines, 4)])
-    public = ", ".join(f'"{name}"' for name in sorted(map(blocking_name, names)))
-    return f"{header}\n{imports}\n\n__all__ = [{public}]\n\n\n{classes}\n"
+    quoted = [f'"{name}"' for name in sorted(map(blocking_name, names))]
+    public = f"__all__ = [{', '.join(quoted)}]"
+    if len(public) > _WIDTH:
+        public = "\n".join(["__all__ = [", *(f"    {name}," for name in quoted), "]"])
+    return f"{header}\n{imports}\n\n{public}\n\n\n{classes}\n"
 
 
 def _class(cls: AsyncClass, translator: DocstringTranslator) -> Iterator[str]:
@@ -179,9 +182,9 @@ def _import(module: str, names: list[str]) -> str:
     return "\n".join([f"from {module} import (", *_indented((f"{name}," for name in names), 4), ")"])
 
 
-def _name_order(name: str) -> tuple[int, str]:
+def _name_order(name: str) -> tuple[int, str, str]:
     constant = name.isupper() and len(name) > 1
-    return (0 if constant else 1 if name[:1].isupper() else 2, name)
+    return (0 if constant else 1 if name[:1].isupper() else 2, name.lower(), name)
 
 
 if __name__ == "__main__":
