@@ -186,6 +186,9 @@ def check_folder(folder: RemotePath, *, once: bool = False) -> None:
     with _errors_of(folder):
         if folder.protocol not in _APPEARS_COMPLETE:
             fs.makedirs(open_file_system(folder)[1], exist_ok=True)
+        _info(
+            fs, f"{name}-{secrets.token_hex(4)}"
+        )  # S3 forbids to ask for a missing object without leave to list
         fs.pipe_file(name, b"probe")
         with suppress(FileNotFoundError):  # another process has removed it
             _remove(fs, name, may_stay=folder.protocol in _APPEARS_COMPLETE)

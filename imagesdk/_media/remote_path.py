@@ -25,7 +25,7 @@ _passwords: dict[str, str] = {}
 """Passwords by the public form of a URL up to its host."""
 
 
-@frozen(order=True)
+@frozen
 class RemotePath:
     """Path of a file or folder on a remote file system."""
 

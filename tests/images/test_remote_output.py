@@ -146,14 +146,16 @@ async def test_what_is_missing_is_named_before_anything_is_sent(
     assert (server.asked, server.downloads) == ([], [])
 
 
-async def test_a_folder_that_cannot_be_written_to_is_an_error_before_anything_is_sent(
-    client: AsyncClient, server: BillingServer, lab: Lab
+@pytest.mark.parametrize("forbidden", ["to write", "to list"])
+async def test_a_folder_that_cannot_be_used_is_an_error_before_anything_is_sent(
+    client: AsyncClient, server: BillingServer, lab: Lab, forbidden: str
 ) -> None:
-    lab.problem = PermissionError("Access Denied")
+    lab.problem = PermissionError("Forbidden") if forbidden == "to write" else None
+    lab.may_list = forbidden != "to list"
     async with client:
-        with pytest.raises(PermissionError, match=r"Access Denied.*lab://b/cats"):
+        with pytest.raises(PermissionError, match=r"Forbidden.*lab://b/cats"):
             await client.images.generate("a cat", out="lab://b/cats/")
-        lab.problem = None
+        lab.problem, lab.may_list = None, True
         await client.images.generate("a cat", out="lab://b/cats/")
     assert server.billed == {"a cat": 1}
 

@@ -31,6 +31,8 @@ class Lab:
     """Raised when a file is created."""
     loses_bytes: bool = False
     has_exclusive_mode: bool = True
+    may_list: bool = True
+    """Without it, S3 says of a missing object that it is forbidden."""
     held: threading.Event | None = None
     """While it is not set, writing waits."""
     writing: threading.Event = field(factory=threading.Event)
@@ -88,6 +90,14 @@ def laboratory() -> Generator[Lab, None, None]:
             _super(super())._open(path, mode, **kwargs)
             self.store[path] = File(self, path)
             return self.store[path]
+
+        def info(self, path: str, **kwargs: Any) -> Any:
+            try:
+                return _super(super()).info(path, **kwargs)
+            except FileNotFoundError:
+                if lab.may_list:
+                    raise
+                raise PermissionError("Forbidden") from None
 
         def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
             with self.open(path, "wb") as file:
