@@ -34,7 +34,7 @@ def test_jobs_survive_worker_processes_that_are_killed(tmp_path: Path) -> None:
         environment = {**worker_environment(), "BROKER": broker, "OPTIONS": json.dumps(shop.options)}
         with (tmp_path / "worker.log").open("wb") as log:
             worker = subprocess.Popen(
-                [*command, "--concurrency=24", "--loglevel=info"],
+                [*command, "--concurrency=16", "--loglevel=info"],
                 cwd=ROOT,
                 env=environment,
                 stdout=log,
