@@ -6,6 +6,7 @@ client may do: a burst before it knows the limit, one connection for each parall
 
 from __future__ import annotations
 
+import math
 import re
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ _FAST_RETRIES = 3
 _FAILURES_IN_A_ROW = 5
 _CALLS_WHILE_DOWN = 10
 _CONNECTIONS = 5
+"""Connections for each request that was in progress at once."""
 _COPIES, _COPIED_BYTES = 5, 8 * 1024 * 1024
 
 
@@ -231,16 +233,15 @@ def upload_repeated(evidence: Evidence) -> Finding | None:
 
 def stream_abandoned(evidence: Evidence) -> Finding | None:
     """Find streams whose client left before it had read the completed image."""
-    connections = {one.number: one for one in evidence.connections}
-    last = {record.connection: record for record in evidence.requests}
-    left: list[RequestRecord] = []
-    for record in _image_requests(evidence):
-        connection = connections.get(record.connection or 0)
-        if not record.stream or connection is None or not connection.left:
-            continue
-        unread = connection.reset and last[record.connection] is record
-        if not record.complete or unread:
-            left.append(record)
+    closed = {one.number for one in evidence.connections if one.left}
+    left = [
+        record
+        for record in _image_requests(evidence)
+        if record.stream
+        and record.ended is not None
+        and not (record.complete or record.completed)
+        and record.connection in closed
+    ]
     return _finding(
         "stream-abandoned",
         f"{len(left)} {_plural(len(left), 'stream')} that the client closed before the completed image",
@@ -251,41 +252,38 @@ def stream_abandoned(evidence: Evidence) -> Finding | None:
 
 
 def connection_per_request(evidence: Evidence) -> Finding | None:
-    """Find connections that served one request each, one after the other."""
+    """Find connections that served one request each, many more than requests were ever in progress at once."""
     alone = [
-        (connection, record)
+        record
         for connection, record in _single_use(evidence)
         if connection.left and record.complete and (record.status or 500) < 400
     ]
-    serial: list[RequestRecord] = []
-    closed = float("-inf")
-    for connection, record in alone:
-        if connection.opened >= closed:
-            serial.append(record)
-            closed = connection.closed or closed
     return _finding(
         "connection-per-request",
-        f"{len(serial)} connections in succession that were closed after one request",
+        f"{len(alone)} connections that were closed after one request",
         "one client for the life of the program, whose connections are used again",
         "a TCP and a TLS handshake before every request, often 100 ms or more",
-        serial if len(serial) >= _CONNECTIONS else [],
+        alone if len(alone) > _CONNECTIONS * _most_at_once(evidence) else [],
     )
 
 
 def connections_left_open(evidence: Evidence) -> Finding | None:
-    """Find clients that open connections beside idle ones, and close none."""
+    """Find clients that open connections beside idle ones, and close none.
+
+    A pool has at most as many connections as there were requests at once.
+    """
     used = {connection.number: record for connection, record in _single_use(evidence)}
-    events = [(one.opened, 1, one.number) for one in evidence.connections]
+    events = [(one.opened, 0, one.number) for one in evidence.connections]
     for one in evidence.connections:
         if one.number in used:
-            events.append((used[one.number].ended or one.opened, 0, one.number))
-            events.append((one.closed or float("inf"), -1, one.number))
+            events.append((used[one.number].ended or one.opened, 1, one.number))
+            events.append((one.closed or math.inf, 2, one.number))
     idle: set[int] = set()
     most: set[int] = set()
     for _, kind, number in sorted(events):
-        if kind == 0:
+        if kind == 1:
             idle.add(number)
-        elif kind == -1:
+        elif kind == 2:
             idle.discard(number)
         elif len(idle) > len(most):
             most = set(idle)
@@ -294,8 +292,19 @@ def connections_left_open(evidence: Evidence) -> Finding | None:
         f"{len(most)} idle connections that were never used again, while another one was opened",
         "one client for the life of the program, or a client that is closed after its use",
         "sockets and memory until the process runs out of file descriptors",
-        [used[number] for number in most] if len(most) >= _CONNECTIONS else [],
+        [used[number] for number in most] if len(most) > _CONNECTIONS * _most_at_once(evidence) else [],
     )
+
+
+def _most_at_once(evidence: Evidence) -> int:
+    """Return the largest number of requests that were in progress at once."""
+    events = [(record.began, 0) for record in evidence.requests]
+    events += [(math.inf if record.ended is None else record.ended, 1) for record in evidence.requests]
+    current = most = 0
+    for _, ends in sorted(events):
+        current += -1 if ends else 1
+        most = max(most, current)
+    return most
 
 
 def expired_url(evidence: Evidence) -> Finding | None:

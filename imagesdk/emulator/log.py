@@ -42,8 +42,6 @@ class ConnectionRecord:
     closed: float | None = None
     requests: int = 0
     """Number of requests that arrived on it."""
-    reset: bool = False
-    """Whether the client closed it before it had read what was sent."""
     left: bool = False
     """Whether the client closed it, and not the emulator."""
 
@@ -65,9 +63,9 @@ class ConnectionLog:
         self._open[client] = record
         return record
 
-    def close(self, record: ConnectionRecord, now: float, *, left: bool, reset: bool) -> None:
+    def close(self, record: ConnectionRecord, now: float, *, left: bool) -> None:
         """Record the end of a connection."""
-        record.closed, record.left, record.reset = now, left, reset
+        record.closed, record.left = now, left
         if self._open.get(record.client) is record:
             del self._open[record.client]
 
@@ -104,6 +102,8 @@ class RequestRecord:
     """Whether the response is a stream of events."""
     events: int = 0
     """Number of complete events that were sent."""
+    completed: bool = False
+    """Whether the last of them was the completed image."""
     id: str = ""
     """``x-request-id`` of the response."""
     number: int = 0

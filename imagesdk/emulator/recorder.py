@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
@@ -49,6 +50,8 @@ _MAX_OTHER = 1024 * 1024
 """Bytes of a response without images that are recorded."""
 _TIMEOUT = 600.0
 _SHORTEST_KEY = 8
+_SECRET = re.compile("key|token|sig|secret", re.IGNORECASE)
+"""What the names of secret query parameters contain."""
 
 
 class Recorder:
@@ -61,6 +64,7 @@ class Recorder:
         self._upstream = None if upstream is None else urlsplit(upstream)
         self._urls: dict[str, str] = {}
         """Real URLs of images, by their names."""
+        self._tls = httpx.create_ssl_context() if upstream is not None else True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -108,6 +112,9 @@ class Recorder:
                 _event(cast("Facts", one), url_of_data=render(cast("Facts", one).get("data"), url_of))
                 for one in cast("list[object]", body["events"])
             )
+        elif "lines" in body:
+            lines = cast("list[object]", render(body["lines"], url_of))
+            content = b"".join(json.dumps(one).encode() + b"\n" for one in lines)
         elif "image" in body:
             content = draw(cast("Facts", body["image"]))
         elif "base64" in body:
@@ -123,7 +130,7 @@ class Recorder:
             raw = raw.replace(f"{_origin(request)}{_IMAGES}{name}".encode(), url.encode())
         target = f"{upstream.scheme}://{upstream.netloc}{request.url.path}"
         headers = [(name, value) for name, value in request.headers.items() if name not in _DROPPED]
-        client = httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False)
+        client = httpx.AsyncClient(verify=self._tls, timeout=_TIMEOUT, follow_redirects=False)
         sent = client.build_request(
             request.method,
             target,
@@ -172,6 +179,8 @@ class Recorder:
                     _with_urls(real, reduced, lambda name: f"{origin}{_IMAGES}{name}")
                 ).encode()
             body["json"] = reduced
+        elif "lines" in body:
+            body["lines"] = reduce(body["lines"], str, keys)
         elif "text" in body:
             body["text"] = redact(str(body["text"]), keys)
         self._recording.add(Exchange(described, answer.status_code, _kept(answer.headers), body, names))
@@ -204,7 +213,7 @@ class Recorder:
             return Response(content, media_type=str(facts.get("media_type")))
         if name not in self._urls:
             return self._problem(404, f"there is no image {name}", "not_recorded")
-        async with httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=True) as client:
+        async with httpx.AsyncClient(verify=self._tls, timeout=_TIMEOUT, follow_redirects=True) as client:
             answer = await client.get(self._urls[name])
         if answer.is_success:
             await anyio.to_thread.run_sync(self._recording.set_image, name, describe_image(answer.content))
@@ -221,7 +230,10 @@ class Recorder:
         elif raw:
             body = {"text": redact(raw.decode(errors="replace"), _keys(request))}
         body = cast("Facts", json.loads(json.dumps(body).replace(_origin(request), "")))
-        query = [list(pair) for pair in request.query_params.multi_items()]
+        query = [
+            [name, "[key]" if _SECRET.search(name) else redact(value, _keys(request))]
+            for name, value in request.query_params.multi_items()
+        ]
         return {"method": request.method, "path": request.url.path, "query": query, "body": body}
 
     def _problem(self, status: int, text: str, code: str) -> Response:
@@ -256,12 +268,25 @@ def _body(content: bytes, content_type: str) -> Facts | None:
     facts = describe_image(content)
     if content_type.startswith("image/") and facts.get("media_type"):
         return {"image": facts}
+    lines = _json_lines(content)
+    if lines:
+        return {"lines": lines}
     if len(content) > _MAX_OTHER:
         return None
     try:
         return {"text": content.decode()}
     except UnicodeDecodeError:
         return {"base64": base64.b64encode(content).decode()}
+
+
+def _json_lines(content: bytes) -> list[object]:
+    """Return the lines of a file of a batch; nothing for other content."""
+    if not content.startswith(b"{"):
+        return []
+    try:
+        return [json.loads(line) for line in content.splitlines() if line.strip()]
+    except ValueError:
+        return []
 
 
 def _with_urls(real: object, reduced: object, url_of: Callable[[str], str]) -> object:

@@ -51,7 +51,7 @@ class Exchange:
     status: int
     headers: dict[str, str]
     body: Facts
-    """One of ``json``, ``events``, ``image``, ``text`` and ``base64``."""
+    """One of ``json``, ``events``, ``lines``, ``image``, ``text`` and ``base64``."""
     urls: dict[str, Facts | None]
     """Images behind URLs, by their names. ``None`` for one that was not downloaded."""
 

@@ -401,9 +401,8 @@ class _Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
-        reset = isinstance(exc, ConnectionResetError)
         now = self._state.clock()
-        self._state.connections.close(self._record, now, left=self._left or exc is not None, reset=reset)
+        self._state.connections.close(self._record, now, left=self._left or exc is not None)
         super().connection_lost(exc)
 
     def _watch(self) -> None:

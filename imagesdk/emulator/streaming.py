@@ -85,6 +85,7 @@ class EventStream(Response):
             if not await writer.write(text):
                 return True
             self._record.events += 1
+        self._record.completed = self._record.events == len(self._events)
         if fault.drop:
             return True
         if fault.garbage:

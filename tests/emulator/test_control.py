@@ -79,7 +79,7 @@ async def test_a_program_queues_reads_and_deletes_faults(connect: Connect) -> No
 
 
 def test_a_program_resets_the_emulator_with_other_options(emulator: Emulator) -> None:
-    with httpx.Client(base_url=emulator.base_url) as http:
+    with httpx.Client(verify=False, base_url=emulator.base_url) as http:
         http.post("/images/generations", json=SMALL)
         reset = http.post(
             f"{emulator.origin}/_emulator/reset", json={"limit": "1/min", "as_of": "2023-06-01"}

@@ -18,14 +18,20 @@ from tests.support.small_images import png
 
 def test_a_snapshot_restores_urls_files_and_the_limit_in_another_emulator() -> None:
     clock = Clock()
-    with Emulator(limit="2/min", clock=clock) as first, httpx.Client(base_url=first.base_url) as http:
+    with (
+        Emulator(limit="2/min", clock=clock) as first,
+        httpx.Client(verify=False, base_url=first.base_url) as http,
+    ):
         url = http.post("/images/generations", json=SMALL).json()["data"][0]["url"]
         sent = {"file": ("cat.png", png(4, 4), "image/png")}
         file = http.post("/files", data={"purpose": "vision"}, files=sent).json()["id"]
         image = http.get(url).content
         snapshot = http.get(f"{first.origin}/_emulator/snapshot").json()
 
-    with Emulator(limit="2/min", clock=clock) as second, httpx.Client(base_url=second.base_url) as http:
+    with (
+        Emulator(limit="2/min", clock=clock) as second,
+        httpx.Client(verify=False, base_url=second.base_url) as http,
+    ):
         restored = http.post(f"{second.origin}/_emulator/snapshot", json=snapshot)
         assert restored.json() == snapshot
         path = httpx.URL(url).raw_path.decode()
@@ -40,7 +46,7 @@ def test_a_snapshot_restores_urls_files_and_the_limit_in_another_emulator() -> N
 def test_a_damaged_snapshot_is_refused_and_changes_nothing(
     emulator: Emulator, damage: dict[str, object]
 ) -> None:
-    with httpx.Client(base_url=emulator.base_url) as http:
+    with httpx.Client(verify=False, base_url=emulator.base_url) as http:
         http.post("/images/generations", json=SMALL)
         snapshot = http.get(f"{emulator.origin}/_emulator/snapshot").json()
         answer = http.post(f"{emulator.origin}/_emulator/snapshot", json={**snapshot, **damage})
@@ -50,14 +56,18 @@ def test_a_damaged_snapshot_is_refused_and_changes_nothing(
 
 
 def test_a_data_folder_outlives_the_process_and_the_verdict_is_printed_at_its_end(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "imagesdk", "serve", "--port", "0", "--data", str(tmp_path / "data")]
+    (tmp_path / "cat.png").write_bytes(png(4, 4))
+    (tmp_path / "seed.json").write_text('{"files": [{"id": "file-cat", "path": "cat.png"}]}')
+    command = [sys.executable, "-m", "imagesdk", "serve", "--port", "0"]
+    command += ["--data", str(tmp_path / "data"), "--seed-file", str(tmp_path / "seed.json")]
 
     def serve(path: str) -> tuple[httpx.Response, str]:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
             assert server.stdout is not None
             base_url = server.stdout.readline().strip()
             body = {**SMALL, "prompt": "something forbidden"}
-            with httpx.Client(base_url=base_url, timeout=30) as http:
+            with httpx.Client(verify=False, base_url=base_url, timeout=30) as http:
+                assert http.get("/files/file-cat/content").content == png(4, 4)
                 if path:
                     answer = http.get(base_url.removesuffix("/v1") + path)
                 else:
@@ -71,7 +81,7 @@ def test_a_data_folder_outlives_the_process_and_the_verdict_is_printed_at_its_en
     url = httpx.URL(made.json()["data"][0]["url"])
     kept, _ = serve(url.raw_path.decode())
 
-    assert "verdict: 1 finding (3 requests, 1 image billed)\nrefusal-repeated: " in text
+    assert "verdict: 1 finding (4 requests, 1 image billed)\nrefusal-repeated: " in text
     assert (kept.status_code, kept.headers["content-type"]) == (200, "image/png")
 
 

@@ -26,7 +26,7 @@ class Scene:
     def __init__(self, stack: ExitStack) -> None:
         self.added = 0.0
         self.emulator = stack.enter_context(Emulator(limit="3/min", clock=lambda: time.time() + self.added))
-        self.http = stack.enter_context(httpx.Client(base_url=self.emulator.base_url))
+        self.http = stack.enter_context(httpx.Client(base_url=self.emulator.base_url, verify=False))
         self.stack = stack
 
     def post(self, prompt: str = "a cat", times: int = 1, **headers: str) -> None:
@@ -48,7 +48,7 @@ def retries_what_was_billed(scene: Scene) -> None:
 
 
 def comes_before_retry_after(scene: Scene) -> None:
-    scene.emulator.state.faults.http(429, headers={"retry-after": "2"})
+    scene.emulator.state.faults.http(429, headers={"retry-after": "20"})
     scene.post()
     scene.added += 1
     scene.post()
@@ -60,8 +60,8 @@ def ignores_the_limit(scene: Scene) -> None:
 
 
 def retries_without_a_delay(scene: Scene) -> None:
-    scene.emulator.state.faults.http(503, times=5)
-    scene.post(times=5)
+    scene.emulator.state.faults.http(503, times=12)
+    scene.post(times=12)
 
 
 def sends_a_refusal_again(scene: Scene) -> None:
@@ -88,12 +88,12 @@ def leaves_a_stream(scene: Scene) -> None:
 
 def connects_for_each_request(scene: Scene) -> None:
     for _ in range(6):
-        httpx.get(f"{scene.emulator.base_url}/models")
+        httpx.get(f"{scene.emulator.base_url}/models", verify=False)
 
 
 def keeps_its_connections(scene: Scene) -> None:
     for _ in range(7):
-        scene.stack.enter_context(httpx.Client()).get(f"{scene.emulator.base_url}/models")
+        scene.stack.enter_context(httpx.Client(verify=False)).get(f"{scene.emulator.base_url}/models")
 
 
 def fetches_what_has_expired(scene: Scene) -> None:
@@ -127,8 +127,9 @@ def test_a_mistake_of_a_client_is_found(rule: str) -> None:
     with ExitStack() as stack:
         scene = Scene(stack)
         BUGS[rule](scene)
+        scene.emulator.settle()
         verdict = scene.emulator.state.verdict()
-        served = httpx.get(f"{scene.emulator.origin}/_emulator/verdict").json()
+        served = scene.http.get(f"{scene.emulator.origin}/_emulator/verdict").json()
 
     assert [finding.rule for finding in verdict.findings] == [rule], str(verdict)
     assert (bool(verdict), verdict.ok, served["ok"]) == (False, False, False)

@@ -1,9 +1,6 @@
 """The pytest plugin in suites of its users: fixtures, markers, failures at the end of a test, and the report."""
 
-import subprocess
-import sys
 from importlib.metadata import entry_points
-from pathlib import Path
 
 import openai
 import pytest
@@ -207,14 +204,26 @@ def test_the_marker_makes_the_verdict_fail_the_test(suite: pytest.Pytester) -> N
     result.stdout.fnmatch_lines(["refusal-repeated: 1 request sent again after 400 (requests #2)"])
 
 
-def test_the_report_lists_the_findings_of_each_test_of_each_process(
+NOTHING = """
+    import sys
+
+    def test_nothing_is_loaded_before_a_fixture_is_used():
+        assert {"imagesdk.testing", "imagesdk.testing.plugin"} <= set(sys.modules)
+        heavy = {"imagesdk.emulator", "imagesdk.testing.server", "imagesdk.client", "starlette", "uvicorn", "PIL"}
+        assert heavy & set(sys.modules) == set()
+    """
+
+
+def test_the_plugin_loads_nothing_before_it_is_used_and_reports_the_findings_of_each_process(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert "imagesdk.testing" in {point.value for point in entry_points(group="pytest11")}
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    suite.makepyfile(BAD_SUITE)
+    suite.makepyfile(test_1_nothing=NOTHING, test_2_bad=BAD_SUITE)
 
     result = suite.runpytest_subprocess("-q", "-n1", "-p", "xdist", *ALONE, "--imagesdk-report")
 
+    result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines(
         [
             "*verdict on the client of image_server*",
@@ -225,29 +234,3 @@ def test_the_report_lists_the_findings_of_each_test_of_each_process(
             "  cost: *",
         ]
     )
-
-
-def test_the_plugin_is_installed_and_loads_nothing_before_its_fixtures_are_used(tmp_path: Path) -> None:
-    assert "imagesdk.testing" in {point.value for point in entry_points(group="pytest11")}
-    (tmp_path / "test_nothing.py").write_text(
-        "import sys\n"
-        "def test_nothing():\n"
-        "    assert {'imagesdk.testing', 'imagesdk.testing.plugin'} <= set(sys.modules)\n"
-        "    heavy = {'imagesdk.emulator', 'imagesdk.testing.server', 'imagesdk.client', 'starlette', 'uvicorn', 'PIL'}\n"
-        "    assert heavy & set(sys.modules) == set()\n"
-    )
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:xdist",
-        "-p",
-        "no:cacheprovider",
-        "test_nothing.py",
-    ]
-
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-
-    assert done.returncode == 0, done.stdout

@@ -4,6 +4,7 @@ import json
 import os
 from base64 import b64decode
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -38,51 +39,45 @@ def session() -> list[tuple[str | None, int | None, int | None]]:
     """Do what a program does with images, and return format and size of each."""
     found: list[bytes] = []
     with Client() as client:
-        found.append(client.images.download(client.images.generate("a cat", model="dall-e-2")[0]))
-        found += [one.bytes for one in client.images.edit(png(64, 64), "a hat", model="gpt-image-2", n=2)]
-        with client.images.generate_stream("a river", model="gpt-image-2", partial_images=2) as stream:
+        cat = client.images.generate("a cat", model="dall-e-2", size="256x256")[0]
+        found.append(client.images.download(cat))
+        hats = client.images.edit(
+            png(64, 64), "a hat", model="dall-e-2", n=2, size="256x256", response_format="b64_json"
+        )
+        found += [one.bytes for one in hats]
+        with client.images.generate_stream(
+            "a river", model="gpt-image-2", output_format="jpeg", partial_images=1
+        ) as stream:
             found += [event.image.bytes for event in stream]
-    with openai.OpenAI(max_retries=1) as official:
-        answer = official.images.generate(prompt="a dog", output_format="webp", model="gpt-image-2")
-        found += [b64decode(one.b64_json or "") for one in answer.data or []]
     facts = [sniff(one) for one in found]
     return [(one.media_type, one.width, one.height) for one in facts]
 
 
-def test_exchanges_are_recorded_once_and_replayed_without_a_call(upstream: Emulator, tmp_path: Path) -> None:
+def test_exchanges_are_recorded_once_in_a_small_file_without_secrets_and_replayed_without_a_call(
+    upstream: Emulator, tmp_path: Path
+) -> None:
     path = tmp_path / "recordings" / "session.json"
     upstream.state.faults.http(429, headers={"retry-after": "0.01"})
+    wrong = {"prompt": f"my key is {KEY}", "nonsense": "https://host.test/a.png?sig=secret&x=1", **SMALL}
+
+    def run() -> list[tuple[str | None, int | None, int | None]]:
+        images = session()
+        url = f"{os.environ['OPENAI_BASE_URL']}/images/generations"
+        httpx.post(url, json=wrong, headers={"authorization": f"Bearer {KEY}"}, verify=False)
+        return images
+
     with recorded(path) as recording:
         assert not recording.replays
-        first = session()
+        first = run()
     calls = len(upstream.state.requests)
     assert os.environ["OPENAI_BASE_URL"] == upstream.base_url
+    with recorded(path) as recording:
+        assert recording.replays
+        assert run() == first
 
-    for _ in range(2):
-        with recorded(path) as recording:
-            assert recording.replays
-            assert session() == first
-
-    assert len(upstream.state.requests) == calls
-    assert len(first) == 7
-
-
-def test_a_recording_is_small_and_has_no_secrets(tmp_path: Path) -> None:
-    path = tmp_path / "session.json"
-    with recorded(path):
-        images = session()
-        httpx.post(
-            f"{os.environ['OPENAI_BASE_URL']}/images/generations",
-            json={
-                "prompt": f"my key is {KEY}",
-                **SMALL,
-                "nonsense": "https://host.test/a.png?sig=secret&x=1",
-            },
-            headers={"authorization": f"Bearer {KEY}"},
-        )
-
+    assert (len(first), len(upstream.state.requests)) == (5, calls)
     text = path.read_text()
-    assert len(text) <= 2048 * len(images)
+    assert len(text) <= 2048 * len(first)
     for secret in (KEY, "0123456789abcdef", "sig=", "secret", "boundary", "idempotency", "authorization"):
         assert secret not in text
     assert "https://host.test/a.png" in text
@@ -142,7 +137,7 @@ def test_an_api_that_cannot_be_reached_is_an_error_and_records_nothing(tmp_path:
 
     with pytest.raises(AssertionError, match="could not be reached"):
         with recorded(path, upstream="http://127.0.0.1:9/v1") as recording:
-            assert httpx.post(f"{recording.url}/images/generations", json={}).status_code == 502
+            assert httpx.post(f"{recording.url}/images/generations", json={}, verify=False).status_code == 502
 
     assert not path.exists()
 
@@ -154,3 +149,29 @@ def test_a_damaged_recording_is_an_error_that_names_it(tmp_path: Path, text: str
 
     with pytest.raises(ValueError, match=r"cat\.json is not a recording"), recorded(path):
         pass
+
+
+def test_the_files_of_a_batch_are_recorded_line_by_line_without_their_images(
+    upstream: Emulator, tmp_path: Path
+) -> None:
+    path = tmp_path / "batch.json"
+    body = {"model": "gpt-image-2", "prompt": "a cat", "size": "1024x1024", "output_format": "jpeg"}
+    line = {"custom_id": "cat", "method": "POST", "url": "/v1/images/generations", "body": body}
+
+    def run() -> dict[str, Any]:
+        with recorded(path) as recording, httpx.Client(base_url=recording.url, verify=False) as http:
+            sent = {"file": ("jobs.jsonl", json.dumps(line).encode(), "application/jsonl")}
+            file = http.post("/files", data={"purpose": "batch"}, files=sent).json()["id"]
+            given = {"input_file_id": file, "endpoint": line["url"], "completion_window": "24h"}
+            batch = http.post("/batches", json=given).json()["id"]
+            output = http.get(f"/batches/{batch}").json()["output_file_id"]
+            found: dict[str, Any] = json.loads(http.get(f"/files/{output}/content?api-key=secret").content)
+            return found
+
+    first, second = run(), run()
+
+    images = [one["response"]["body"]["data"][0]["b64_json"] for one in (first, second)]
+    assert [sniff(b64decode(image)).width for image in images] == [1024, 1024]
+    assert first["custom_id"] == second["custom_id"] == "cat"
+    assert len(path.read_text()) < 8192
+    assert "secret" not in path.read_text()
