@@ -51,7 +51,7 @@ class Lab:
 def laboratory() -> Generator[Lab, None, None]:
     """Register ``lab://``, a file system of its own, and yield its state."""
     lab = Lab()
-    remote_files._checked.clear()
+    cast("Any", remote_files)._checked.clear()
 
     class File(_File):  # type: ignore[misc]
         def write(self, data: Any) -> int:
