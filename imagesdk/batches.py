@@ -42,7 +42,8 @@ class AsyncBatches:
         """Create one batch of jobs: all of one model, and all of them generations or all of them edits.
 
         The batch is created once: if there is no answer, the client looks for it for a minute before it tries again.
-        Images of edits are uploaded first.
+        Images of edits are uploaded first. A program that may be killed meanwhile uses ``client.images.fan_out``, whose
+        journal finds the batch again.
 
         Args:
             jobs: Jobs, prompts and :class:`Labelled` jobs. The id of a ``Labelled`` job becomes its ``custom_id``.

@@ -50,7 +50,11 @@ MAY_USE_EMULATOR = {"cli", "emulator", "testing", "__main__"}
 EMULATOR_DATA = {"errors", "events", "jobs", "types", "_version"}
 EMULATOR_RULES = {"_media", "_protocol", "models", "policies", "pricing"}
 """Pure rules. The emulator checks requests with rules of its own: an oracle shares no code with its client."""
-PURE = ("_protocol/", *(f"_ratelimit/{name}.py" for name in ("window", "queue", "pacing", "sliding_log")))
+PURE = (
+    "_protocol/",
+    *(f"_ratelimit/{name}.py" for name in ("window", "queue", "pacing", "sliding_log")),
+    *(f"_coordination/{name}.py" for name in ("shared_window", "store_clock")),
+)
 NOT_PURE = {"httpx", "anyio", "asyncio", "trio", "time", "random", "socket", "os", "pathlib", "threading"}
 MEANINGLESS = {"core", "utils", "util", "common", "helpers", "helper", "base", "manager"}
 MOST_AT_THE_TOP = 38

@@ -176,10 +176,9 @@ def shared_store(value: object, name: str = "shared") -> SharedStore | None:
             raise ConfigurationError(error.summary.replace("shared", name, 1), param=name) from None
     if not isinstance(value, SharedStore):
         raise _of_wrong_type(name, value, "a URL, SharedStore(...) or None")
-    from imagesdk._coordination.stores import validate
+    from imagesdk._coordination.stores import resolve
 
-    validate(value)
-    return value
+    return resolve(value)
 
 
 def parse_rate_limit(name: str, text: str) -> RateLimit | None:

@@ -12,7 +12,9 @@ import math
 import os
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Final
 
 import anyio.lowlevel
@@ -35,8 +37,10 @@ FIRST_CONTACT_SECONDS = 10.0
 """How long calls wait for a store that was never reached."""
 LAZY_SECONDS = 1.0
 """How long a change may be kept back that nobody waits for."""
-LAZY_WINDOWS = 1 / 30
-"""The same in windows."""
+LAZY_WINDOWS = 1 / 30, 1 / 5
+"""The same in windows, for few processes and for many."""
+LAZY_SECONDS_OF_OWNER = 0.02
+"""How much longer it is for each process."""
 STALE_SECONDS = LEASE_SECONDS / 2
 """Age of a grant from which it is returned: others may take this process for dead soon."""
 
@@ -191,10 +195,10 @@ class CoordinatedLimiter:
                 self._permits.cancel(permit, now)
                 self._replica.step_by(now)
 
-    def idle(self) -> bool:
-        """Return whether no call waits and no request takes capacity."""
+    def is_over(self, now: float) -> bool:
+        """Return whether the limiter was not used for two windows, and nothing of it takes capacity."""
         with self._permits.lock:
-            return self._permits.is_idle
+            return self.used_at + 2 * self.limit.per < now and self._permits.is_idle
 
     def close(self) -> None:
         """Forget the document."""
@@ -202,7 +206,10 @@ class CoordinatedLimiter:
 
     def _change(self, permit: LocalPermit, apply: Apply, *, lazily: bool = False) -> None:
         now = self._clock()
-        delay = min(LAZY_SECONDS, self.limit.per * LAZY_WINDOWS) if lazily else 0.0
+        delay = 0.0
+        if lazily:
+            few, most = (self.limit.per * part for part in LAZY_WINDOWS)
+            delay = min(LAZY_SECONDS, max(few, min(most, LAZY_SECONDS_OF_OWNER * self._replica.owners)))
         self._permits.change(permit, now + delay, apply)
         self._replica.step_by(now + delay)
 
@@ -211,7 +218,7 @@ class CoordinatedLimiter:
         permit, permits, replica = waiter.permit, self._permits, self._replica
         assert isinstance(permit, LocalPermit)  # noqa: S101
         if permit.error is not None:
-            raise permit.error
+            raise CoordinationError(permit.error.summary) from permit.error
         self._check_fit(permit.weight)
         if replica.away_since is None or replica.was_reached:
             refused_until = permits.refusals.ends_at(permit.patience, self.limit.per)
@@ -274,12 +281,16 @@ class CoordinatedLimiter:
             )
 
 
+_INSPECTED = 4
+"""Limiters that each call looks at: more than the one that it may add."""
+
+
 class CoordinatedLimiters:
     """Limiters of a process whose limits others share, by store, server, account and model."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._limiters: dict[tuple[SharedStore, str], CoordinatedLimiter] = {}
+        self._limiters = OrderedDict[tuple[SharedStore, str], CoordinatedLimiter]()
 
     def get(self, shared: SharedStore, account: tuple[str, ...], limit: RateLimit) -> CoordinatedLimiter:
         """Return the limiter of an account.
@@ -287,21 +298,26 @@ class CoordinatedLimiters:
         Raises:
             ConfigurationError: If the URL of the store cannot be used.
         """
-        key = document_key(account)
+        key, now = document_key(account), time.monotonic()
         with self._lock:
+            for place in [*islice(self._limiters, _INSPECTED)]:
+                if self._limiters[place].is_over(now):
+                    self._limiters.pop(place).close()
+                else:
+                    self._limiters.move_to_end(place)  # the others are next
             limiter = self._limiters.get((shared, key))
             if limiter is None:
                 thread = PROCESS_THREADS.get(shared)
                 limiter = self._limiters[shared, key] = CoordinatedLimiter(thread, key, limit)
             else:
                 limiter.restrict(limit)
-            limiter.used_at = time.monotonic()
+            limiter.used_at = now
             return limiter
 
     def after_fork(self) -> None:
         """Start anew in a child process."""
         self._lock = threading.Lock()
-        self._limiters = {}
+        self._limiters = OrderedDict[tuple[SharedStore, str], CoordinatedLimiter]()
 
 
 def document_key(account: tuple[str, ...]) -> str:

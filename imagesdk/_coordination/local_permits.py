@@ -16,6 +16,7 @@ from imagesdk._coordination.shared_window import SharedWindow, Standing, Ticket,
 from imagesdk._coordination.store_clock import StoreClock
 from imagesdk._ratelimit.queue import Permit
 from imagesdk._ratelimit.refusals import Refusals
+from imagesdk.errors import CoordinationError
 from imagesdk.policies import RateLimit
 
 ESTIMATE_SECONDS = 1.0
@@ -57,7 +58,7 @@ class LocalPermit(Permit):
         self.estimated_at = -math.inf
         self.position = 0
         """Tickets before it, when that was estimated."""
-        self.error: Exception | None = None
+        self.error: CoordinationError | None = None
         """Why it is not waited for any longer."""
 
 

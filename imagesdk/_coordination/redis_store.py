@@ -11,13 +11,11 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any, Final
+from inspect import signature
+from typing import Any, Final
 
 from imagesdk._coordination.store import Notice, OnNotice, Page, Reply, StoreUnavailable
 from imagesdk.errors import ConfigurationError, CoordinationError
-
-if TYPE_CHECKING:
-    import redis
 
 _logger = logging.getLogger("imagesdk")
 
@@ -87,11 +85,13 @@ class RedisStore:
 
     def __init__(self, url: str, name: str) -> None:
         import redis
+        from redis import exceptions
 
-        self._redis = redis
+        self._redis: Any = redis
+        self._errors: Any = exceptions
         self._url = url
         self._name = name
-        self._client = self._connect(url)
+        self._client: Any = self._connect(url)
         self._digest = hashlib.sha1(self.script.encode(), usedforsecurity=False).hexdigest()
         self._listener: _Listener | None = None
 
@@ -146,6 +146,7 @@ class RedisStore:
                 self._connect(self._url), _channel(owner), on_notice, self._redis.RedisError
             )
             self._listener.start()
+            self._listener.began.wait(SOCKET_SECONDS)
 
     def attend(self, key: str) -> None:
         """Be notified of a document, too, when another owner looks for it and the server does not have it."""
@@ -169,7 +170,7 @@ class RedisStore:
             self._listener.end()
         self._client.close()
 
-    def _connect(self, url: str) -> redis.Redis:
+    def _connect(self, url: str) -> Any:
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 
@@ -178,7 +179,13 @@ class RedisStore:
             "socket_connect_timeout": SOCKET_SECONDS,
             "decode_responses": True,
             "retry": Retry(NoBackoff(), 0),
+            "protocol": 2,
         }
+        # The name of the package is not sent: that would be another call for each connection.
+        parameters = signature(self._redis.Redis).parameters
+        options |= {name: None for name in ("driver_info", "lib_name", "lib_version") if name in parameters}
+        if "driver_info" in options:
+            options = {name: value for name, value in options.items() if not name.startswith("lib_")}
         try:
             return self._redis.Redis.from_url(url, **options)
         except (ValueError, TypeError, AttributeError) as error:
@@ -215,9 +222,7 @@ class RedisStore:
         def call() -> Any:
             try:
                 return self._client.evalsha(self._digest, len(keys), *keys, *arguments)
-            except (
-                self._redis.exceptions.NoScriptError
-            ):  # the server has restarted, or its scripts were flushed
+            except self._errors.NoScriptError:  # the server has restarted, or its scripts were flushed
                 return self._client.eval(self.script, len(keys), *keys, *arguments)
 
         swapped, current, shown, now, rows, heard = self._guarded(call)
@@ -226,7 +231,7 @@ class RedisStore:
 
     def _guarded(self, call: Callable[[], Any]) -> Any:
         """Call the server, and translate errors."""
-        errors = self._redis.exceptions
+        errors = self._errors
         refused = (errors.AuthenticationError, errors.AuthorizationError, errors.NoPermissionError)
         passing = (
             errors.BusyLoadingError,
@@ -249,9 +254,7 @@ class RedisStore:
 class _Listener(threading.Thread):
     """Thread that receives the notices of one owner."""
 
-    def __init__(
-        self, client: redis.Redis, channel: str, on_notice: OnNotice, error: type[Exception]
-    ) -> None:
+    def __init__(self, client: Any, channel: str, on_notice: OnNotice, error: type[Exception]) -> None:
         super().__init__(name="imagesdk-notices", daemon=True)
         self._client = client
         self._pubsub: Callable[..., Any] = client.pubsub
@@ -259,6 +262,8 @@ class _Listener(threading.Thread):
         self._on_notice = on_notice
         self._error = error
         self._ended = threading.Event()
+        self.began = threading.Event()
+        """Set after the first attempt to subscribe."""
 
     def add(self, channel: str) -> None:
         """Listen to another channel, soon."""
@@ -270,7 +275,7 @@ class _Listener(threading.Thread):
 
     def run(self) -> None:
         """Subscribe again after every loss of the connection."""
-        was_lost = True
+        was_lost = False
         while not self._ended.is_set():
             try:
                 with self._pubsub(ignore_subscribe_messages=True) as subscription:
@@ -280,6 +285,7 @@ class _Listener(threading.Thread):
                             subscription.subscribe(*added)
                             known |= added
                         message = subscription.get_message(timeout=LISTEN_SECONDS)
+                        self.began.set()
                         if was_lost:
                             was_lost = False
                             self._on_notice(Notice("", None))
@@ -287,6 +293,7 @@ class _Listener(threading.Thread):
                             self._receive(str(message["data"]))
             except (self._error, OSError) as error:
                 was_lost = True
+                self.began.set()
                 _logger.debug("the notices of the shared store are interrupted (%s)", type(error).__name__)
                 self._ended.wait(LISTEN_SECONDS)
         self._client.close()

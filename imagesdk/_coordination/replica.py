@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import random
 import secrets
 import threading
 import time
@@ -34,10 +35,12 @@ LEAD_HORIZONS = 1 / 2
 """How long before a grant it is written, in horizons: so its owner knows it in time."""
 LEAST_DELAY = 0.002
 """Shortest time until something is looked at again."""
-RETRY_SECONDS = (0.05, 0.5)
+RETRY_SECONDS = (0.01, 0.5)
 """First and longest distance of attempts to reach a store that is away."""
 FAILURE_SECONDS = 2.0
 """Time until a store that cannot be used is tried again for what is left to write."""
+GATHER_SECONDS = 0.05
+"""Time without grants in a new document, so that processes that start together share the first window."""
 BACKWARDS_SECONDS = 0.1
 """By how much the store's clock must be behind a document for it to have been turned back."""
 FORWARDS_SECONDS = 0.25
@@ -46,6 +49,8 @@ SMALL_FLEET = 8
 """Most owners that are all notified of every change: what they know is fresh when they write."""
 KEEP_WINDOWS = 10
 """Windows for which a document is kept after its last change, and a minute."""
+MOST_BACKOFF = 0.1
+"""Longest wait between two attempts to write."""
 MOST_ATTEMPTS = 50
 """Attempts to write a change, while other processes are faster."""
 
@@ -76,6 +81,8 @@ class Replica:
         """Why it cannot be reached."""
         self.was_reached = False
         """Whether it was ever reached."""
+        self.owners = 1
+        """Processes that use the document."""
         self._thread = thread
         self._me = thread.owner
         self._key = key
@@ -84,8 +91,9 @@ class Replica:
         self._local_clock = clock
         self._store: DocumentStore = thread.store
         self._share: LocalShare | None = None
-        self._before_share = ("", "")
-        self._version = self._document = ""  # the last ones that the store is known to have had
+        self._before_share: tuple[str, str] = ("", "")
+        self._version: str = ""
+        self._document: str = ""  # the last ones that the store is known to have had
         self._expected = ""  # the version that it has now
         self._shared: SharedWindow | None = None  # the document, unless a change of it failed
         self._must_write = False
@@ -150,7 +158,9 @@ class Replica:
 
     def _write(self, *, early: bool = False) -> bool:
         """Apply what is due, or ``early`` all changes, and write the document; return whether there was anything to write."""
-        for _ in range(MOST_ATTEMPTS):
+        for attempt in range(MOST_ATTEMPTS):
+            if attempt > 1:  # others write as well
+                time.sleep(random.uniform(0.0, min(MOST_BACKOFF, LEAST_DELAY * 2**attempt)))  # noqa: S311 - jitter
             shared = self._shared
             assert shared is not None  # noqa: S101 - it was read
             scene = self._scene(shared)
@@ -226,6 +236,8 @@ class Replica:
         self._hear(asked_at, reply)
         self._shared, self._document, self._must_write = shared, document, False
         self._version = self._expected = version
+        if not self._done and self._share is None:
+            self._store.attend(self._key)
         if self._me in shared.owners:
             self._done = shared.owners[self._me].done
         return True
@@ -251,9 +263,9 @@ class Replica:
                 self._shared = SharedWindow.load(reply.document)
             else:
                 self._shared = SharedWindow(self._permits.limits)
+                self._shared.settle(reply.now + GATHER_SECONDS)
         shared = self._shared
-        if is_first:
-            self._store.attend(self._key)
+        if is_first and not reply.version:
             # Those who know what was sent add it within that time.
             rest = SETTLE_SECONDS if reply.heard else SETTLE_SECONDS - self._store.uptime()
             if rest > 0:
@@ -266,6 +278,7 @@ class Replica:
             shared.settle(reply.now + shared.window.log.window_seconds)
             self._must_write = True
         self._seen = {owner: self._seen.get(owner, reply.now) for owner in shared.owners}
+        self.owners = len(shared.owners)
 
     def _hear(self, asked_at: float, reply: Reply) -> float:
         """Note the store's clock and the signs of life; return by how much the clock has jumped."""
@@ -368,6 +381,7 @@ class Replica:
             times += [change.due_at for change in self._permits.changes]
             if not self._permits.is_idle:
                 times.append(self._contact_at + HEARTBEAT_SECONDS)
+            self._thread.poll(self._key, wanted=any(self._permits.waiting()))
         if shared is not None and (rank := self._rank(shared, now)) is not None:
             times.append(self._duty_at(shared, rank))
         if times and min(times) < math.inf:

@@ -416,7 +416,7 @@ class SharedWindow:
     def _read(self, state: dict[str, Any]) -> None:
         for name, owner in state["owners"].items():
             limits = [RateLimit(**limit) for limit in owner["limits"]]
-            self.owners[name] = Owner(**{**owner, "limits": limits})
+            self.owners[name] = Owner(limits, owner["done"], owner["hidden_turn"])
         tickets: list[Ticket] = []
         for name, seq, turn, weight, tokens, waiting, sent_at, start_at in state["tickets"]:
             ticket = Ticket(state["names"][name], seq, turn, weight, tokens)
@@ -425,9 +425,11 @@ class SharedWindow:
             self._tickets[ticket.owner, seq] = ticket
             tickets.append(ticket)
         gone = Permit(1, _LOST)
-        self.window = SlidingWindow.load(
-            state["window"], lambda number: tickets[number] if number >= 0 else gone
-        )
+
+        def permit_of(number: int) -> Permit:
+            return tickets[number] if number >= 0 else gone
+
+        self.window = SlidingWindow.load(state["window"], permit_of)
         self.refusals.load(state["refusals"])
         self.settles_at, self.time, self.changed_at, self.next_at = state["times"]
         self._tokens_per_image = state["tokens_per_image"]

@@ -6,21 +6,19 @@ import math
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from imagesdk._coordination.store import OnNotice, Page, Reply, StoreUnavailable
 from imagesdk.errors import CoordinationError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 BUSY_SECONDS = 2.0
 """How long a statement waits for another process."""
 FORGOTTEN_SECONDS = 60.0
 """Time after which an owner without a sign of life is removed from the list."""
+_SOON = 0.002
 _APPLICATION: Final = 0x696D6763  # "imgc": https://www.sqlite.org/pragma.html#pragma_application_id
 _VERSION: Final = 1
 _SCHEMA: Final = (
@@ -150,7 +148,7 @@ class SqliteStore:
         connection.execute("DELETE FROM owners WHERE key = ? AND seen NOT BETWEEN ? AND ?", past)
 
     @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
+    def _opened(self) -> Generator[sqlite3.Connection]:
         """Give a connection, and translate errors."""
         try:
             if self._connection is not None and (
@@ -183,32 +181,41 @@ class SqliteStore:
             self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
+            self._check(connection)
+            connection.execute("PRAGMA synchronous = OFF")  # a new file has nothing to lose
+            _use_wal(connection)
             with _transaction(connection):
-                application = _pragma(connection, "application_id")
-                is_new = not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
-                if is_new and not application:
+                if self._check(connection):
                     connection.execute(f"PRAGMA application_id = {_APPLICATION}")
                     connection.execute(f"PRAGMA user_version = {_VERSION}")
-                elif application != _APPLICATION:
-                    raise CoordinationError(f"{str(self._path)!r} is a SQLite file, but not a shared store.")
-                elif (version := _pragma(connection, "user_version")) != _VERSION:
-                    raise CoordinationError(
-                        f"The shared store {str(self._path)!r} is of version {version}, and this package uses "
-                        f"version {_VERSION}."
-                    )
                 for statement in _SCHEMA:
                     connection.execute(statement)
                 connection.execute("DELETE FROM documents WHERE keep_until < ?", (self._clock(),))
-            connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
         except BaseException:
             connection.close()
             raise
         return connection
 
+    def _check(self, connection: sqlite3.Connection) -> bool:
+        """Return whether the file is new. Raise an error if it is not a store of this version."""
+        has_tables = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None
+        application = _pragma(
+            connection, "application_id"
+        )  # after that: another process may just make the file
+        if not has_tables and application in {0, _APPLICATION}:
+            return True
+        if application != _APPLICATION:
+            raise CoordinationError(f"{str(self._path)!r} is a SQLite file, but not a shared store.")
+        if (version := _pragma(connection, "user_version")) != _VERSION:
+            raise CoordinationError(
+                f"The shared store {str(self._path)!r} is of version {version}, and this package uses version {_VERSION}."
+            )
+        return False
+
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def _transaction(connection: sqlite3.Connection) -> Generator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -219,7 +226,7 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def _synced(connection: sqlite3.Connection, durable: bool) -> Iterator[None]:
+def _synced(connection: sqlite3.Connection, durable: bool) -> Generator[None, None, None]:
     """Have the transactions of the block on the disk when they end, if they are to be ``durable``."""
     if durable:
         connection.execute("PRAGMA synchronous = FULL")
@@ -228,6 +235,20 @@ def _synced(connection: sqlite3.Connection, durable: bool) -> Iterator[None]:
     finally:
         if durable:
             connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch the file to a write-ahead log, for which SQLite does not wait while others use the file."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_SOON)
+        else:
+            return
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -49,6 +49,7 @@ class StoreThread:
         self._numbers = count()
         self._watchers: dict[str, OnNotice] = {}
         self._last_tasks: dict[str, Callable[[], object]] = {}
+        self._polled: set[str] = set()
         self._thread: threading.Thread | None = None
         self._is_ending = False
 
@@ -95,9 +96,17 @@ class StoreThread:
                 self._last_tasks[key] = at_exit
         self.call_soon(self._listen)
 
+    def poll(self, key: str, *, wanted: bool) -> None:
+        """Ask for notices about a document regularly, where the store does not send them, or no longer."""
+        if wanted:
+            self._polled.add(key)
+        else:
+            self._polled.discard(key)
+
     def unwatch(self, key: str) -> None:
         """Ignore notices about a document."""
         with self._condition:
+            self._polled.discard(key)
             self._watchers.pop(key, None)
             self._last_tasks.pop(key, None)
 
@@ -118,7 +127,9 @@ class StoreThread:
                 watcher(notice)
 
     def _run(self) -> None:
-        poll_seconds = self.store.poll_seconds
+        poll_seconds, polls = self.store.poll_seconds, False
+        if self._watchers:
+            self._do(self._listen)
         while True:
             with self._condition:
                 now = self._clock()
@@ -128,10 +139,10 @@ class StoreThread:
                 if not due:
                     if self._is_ending:
                         break
-                    polls = poll_seconds is not None and bool(self._watchers)
+                    polls = poll_seconds is not None and bool(self._polled)
                     times = [self._tasks[0][0] - now] if self._tasks else []
                     times += [poll_seconds] if polls and poll_seconds is not None else []
-                    is_idle = not times and not self._watchers
+                    is_idle = not times
                     if (
                         not self._condition.wait(min(times, default=_IDLE_SECONDS))
                         and is_idle

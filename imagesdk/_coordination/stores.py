@@ -5,7 +5,9 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
+
+from attrs import evolve
 
 from imagesdk._coordination.sqlite_store import SqliteStore
 from imagesdk._coordination.store import LedgerStore
@@ -17,16 +19,17 @@ _MISSING: Final = (
 )
 
 
-def validate(shared: SharedStore) -> None:
-    """Check what can be checked without a connection.
+def resolve(shared: SharedStore) -> SharedStore:
+    """Return a store whose path does not depend on the current folder. Check what can be checked without a connection.
 
     Raises:
         ConfigurationError: If the package redis is missing, or if the URL names no file.
     """
     if _is_sqlite(shared):
-        _path_of(shared)
-    elif find_spec("redis") is None:
+        return evolve(shared, url=f"sqlite:///{quote(str(_path_of(shared)))}")
+    if find_spec("redis") is None:
         raise ConfigurationError(_MISSING, param="shared")
+    return shared
 
 
 def open_store(shared: SharedStore) -> LedgerStore:
@@ -37,7 +40,7 @@ def open_store(shared: SharedStore) -> LedgerStore:
     """
     if _is_sqlite(shared):
         return SqliteStore(_path_of(shared))
-    validate(shared)
+    shared = resolve(shared)
     from imagesdk._coordination.redis_store import RedisStore
 
     return RedisStore(shared.url, shared.name)

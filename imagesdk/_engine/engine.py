@@ -26,7 +26,7 @@ from imagesdk._protocol import retry
 from imagesdk._protocol.responses import ParsedResponse
 from imagesdk._ratelimit.limiter import Limiter
 from imagesdk._ratelimit.shared import PROCESS_LIMITERS
-from imagesdk.errors import AuthenticationError, ConfigurationError, LimitWaitError
+from imagesdk.errors import AuthenticationError, ConfigurationError, CoordinationError, LimitWaitError
 from imagesdk.events import LimitWaited, LimitWaiting, RetryScheduled
 from imagesdk.policies import RateLimit
 from imagesdk.remedies import Remedy
@@ -177,6 +177,10 @@ class Engine:
             await state.permit.acquire(deadline=call.deadline, on_wait=on_wait)
         except LimitWaitError as error:
             raise state.limit_error(error) from state.last_error
+        except CoordinationError as error:
+            if state.maybe_billed and state.last_error is not None:
+                raise state.annotate(state.last_error) from error
+            raise
         waited = self._shared.clock() - since
         if waited > _NOTABLE_WAIT:
             self._config.observe(LimitWaited(call.id, call.request.weight, waited))

@@ -109,8 +109,8 @@ class Noise:
         last = state["_last"]
         if last is not None:
             weight, usage = last
-            sent = tuple(SentRequest(**each) for each in usage["sent"])
-            last = weight, WindowUsage(**{**usage, "sent": sent})
+            usage["sent"] = tuple(SentRequest(**each) for each in usage["sent"])
+            last = weight, WindowUsage(**usage)
         vars(self).update({**state, "_last": last})
 
     @property

@@ -934,6 +934,7 @@ class Run:
             APIStatusError: If two answers in a row would hit every job (``stop_on="fatal"``); the run started no further job.
             RunStoppedError: If ``max_failures`` jobs failed, or no job succeeded for ``give_up_after`` seconds.
             JournalError: If the journal cannot be written; the run started no further job.
+            CoordinationError: If the store of the shared limit cannot be used; the run started no further job.
             OSError: If images cannot be written; the run started no further job.
             Exception: If the iterator of the jobs raised it.
         """
@@ -950,6 +951,7 @@ class Run:
             APIStatusError: If two answers in a row would hit every job (``stop_on="fatal"``); the run started no further job.
             RunStoppedError: If ``max_failures`` jobs failed, or no job succeeded for ``give_up_after`` seconds.
             JournalError: If the journal cannot be written; the run started no further job.
+            CoordinationError: If the store of the shared limit cannot be used; the run started no further job.
             OSError: If images cannot be written; the run started no further job.
             Exception: If the iterator of the jobs raised it.
         """
@@ -1209,7 +1211,8 @@ class Batches:
         """Create one batch of jobs: all of one model, and all of them generations or all of them edits.
 
         The batch is created once: if there is no answer, the client looks for it for a minute before it tries again.
-        Images of edits are uploaded first.
+        Images of edits are uploaded first. A program that may be killed meanwhile uses ``client.images.fan_out``, whose
+        journal finds the batch again.
 
         Args:
             jobs: Jobs, prompts and :class:`Labelled` jobs. The id of a ``Labelled`` job becomes its ``custom_id``.

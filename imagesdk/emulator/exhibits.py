@@ -52,7 +52,8 @@ class Exhibits:
 
     max_bytes: int = 32 * 1024 * 1024
     """Bytes of all images. The oldest are dropped first."""
-    max_answers: int = 500
+    max_requests: int = 500
+    """Requests whose images, and requests whose responses are kept."""
     epoch: str = field(factory=lambda: secrets.token_hex(4), init=False)
     """Another text after each reset."""
     _images: dict[str, list[bytes]] = field(factory=dict[str, list[bytes]], init=False)
@@ -65,7 +66,7 @@ class Exhibits:
         with self._lock:
             self._images.setdefault(request_id, []).append(data)
             self._bytes += len(data)
-            while self._bytes > self.max_bytes:
+            while self._bytes > self.max_bytes or len(self._images) > self.max_requests:
                 oldest = next(iter(self._images))
                 self._bytes -= sum(map(len, self._images.pop(oldest)))
 
@@ -86,7 +87,7 @@ class Exhibits:
         answer = Answer(status, headers)
         with self._lock:
             self._answers[request_id] = answer
-            if len(self._answers) > self.max_answers:
+            if len(self._answers) > self.max_requests:
                 del self._answers[next(iter(self._answers))]
         return answer
 

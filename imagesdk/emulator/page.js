@@ -34,12 +34,13 @@ const marks = record => notes(record).map(([text, kind]) => make("span", {class:
 
 function drawCard(record, card) {
   const label = record.prompt || record.path.split("/").pop();
-  const picture = record.kept
-    ? make("img", {src: imageOf(record, record.stream ? record.kept - 1 : 0), alt: "", loading: "lazy", decoding: "async"})
+  const source = imageOf(record, record.stream ? record.kept - 1 : 0), before = $("img", card);
+  const image = record.kept
+    ? before?.getAttribute("src") === source ? before : make("img", {src: source, alt: "", loading: "lazy", decoding: "async"})
     : make("div", {class: "tile"}, make("strong", {class: tone(record)}, String(status(record))), make("span", {}, record.error ?? record.fault ?? ""));
   const facts = [`#${record.number}`, record.model, record.parameters.size, took(record) == null ? "in progress" : `${took(record)} ms`,
     record.kept > 1 && !record.stream ? `${record.kept} images` : null].filter(Boolean).map(text => make("span", {}, text));
-  card.replaceChildren(picture, make("p", {}, label), make("small", {}, ...facts, ...(record.kept ? marks(record) : [])));
+  card.replaceChildren(image, make("p", {}, label), make("small", {}, ...facts, ...(record.kept ? marks(record) : [])));
 }
 
 function drawRow(record, row) {

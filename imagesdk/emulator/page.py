@@ -27,8 +27,12 @@ _ASSETS = ("imagesdk.emulator", "page")
 _MOST = 500
 """Requests that the page shows."""
 _HEADERS = {"x-frame-options": "DENY", "x-content-type-options": "nosniff", "cache-control": "no-store"}
-_SEALED = {**_HEADERS, "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox"}
-"""Headers of an image. An SVG that is opened by itself runs no script."""
+_SEALED = {
+    **_HEADERS,
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+    "cache-control": "private, max-age=3600",
+}
+"""Headers of an image. An SVG that is opened by itself runs no script, and no other image has its address."""
 
 
 def page_routes(state: EmulatorState, models: tuple[str, ...], generations: str | None) -> list[Route]:

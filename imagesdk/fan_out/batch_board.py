@@ -136,6 +136,8 @@ class LaneBoard:
     """Counts a job that was read."""
     read: int = 0
     """Number of jobs that were read."""
+    ended_before: int = 0
+    """Number of jobs with an end in the journal that were not read yet."""
     all_read: bool = False
     admitting: int = 0
     """Jobs that are being prepared."""
@@ -195,7 +197,7 @@ class LaneBoard:
 
     def images_open(self, total: int | None) -> int:
         """Return the images that no batch has made, of ``total`` jobs, with one image for each job that was not read."""
-        unread = max(0, (total or 0) - self.read)
+        unread = max(0, (total or 0) - self.read - self.ended_before)
         shards = [*self.shards.values(), *self.complete]
         waiting = sum(entry.images for shard in shards for entry in shard.entries)
         return unread + waiting + len(self.again) + sum(batch.images_left for batch in self.batches.values())

@@ -18,7 +18,7 @@ from imagesdk._calls.batch_calls import is_passing
 from imagesdk._calls.batch_lines import LineReader, ReceivedLine
 from imagesdk._calls.batch_watch import WAKEUPS
 from imagesdk._engine.sink import discard
-from imagesdk._protocol.batch_rules import fate_of_rest, is_token_limited, poll_delay
+from imagesdk._protocol.batch_rules import FIRST_POLL, fate_of_rest, is_token_limited, poll_delay
 from imagesdk._protocol.retry import Failure
 from imagesdk.errors import (
     APIError,
@@ -32,10 +32,12 @@ from imagesdk.fan_out.batch_results import rest_error
 from imagesdk.fan_out.batch_submission import Submitter
 from imagesdk.fan_out.batch_worker import end_line, take_line
 from imagesdk.fan_out.outcomes import JobResult, Outcome
-from imagesdk.fan_out.worker import status_of
+from imagesdk.fan_out.worker import disk_failure, status_of
 from imagesdk.remedies import Remedy
 from imagesdk.reports import Batch
 
+_CANCELLABLE = frozenset({"validating", "in_progress"})
+"""States in which the server still works on lines."""
 _AT_ONCE = 8
 """Lines whose images are put in place at the same time."""
 
@@ -102,7 +104,7 @@ class Deliverer:
                 batch.snapshot = snapshot
                 if snapshot.status != "validating":
                     self.submitter.accepted()
-                if board.cut and asked_at is None:
+                if board.cut and asked_at is None and snapshot.status in _CANCELLABLE:
                     batch.snapshot = await board.calls.cancel(batch.id or "")
                     asked_at = time.monotonic()
                     board.changes.notify()
@@ -130,6 +132,8 @@ class Deliverer:
                 self._leave(batch)
                 return None
             delay = poll_delay(looks, board.poll, wish)
+            if asked_at is not None:
+                delay = min(delay, FIRST_POLL)  # what is left must go live in time
             if board.deadline is not None:
                 delay = min(delay, max(0.05, board.deadline - board.clock()))
             looks += 1
@@ -137,6 +141,7 @@ class Deliverer:
 
     async def _lose(self, batch: OpenBatch, error: APIError) -> None:
         """End the jobs of a batch that the server does not know."""
+        await self._all_known(batch)
         summary = f"The server does not know the batch {batch.id}: {error.summary}"
         await self._end_all(batch, OutcomeUnknownError(summary, maybe_billed=True))
         await self.board.store.close(batch.intent)
@@ -178,6 +183,9 @@ class Deliverer:
                 await self._read(batch, file_id, found)
             except NotFoundError:
                 found.gone.append(file_id)
+            except OSError as error:  # no image could be written
+                board.fail(disk_failure(error) or error)
+                return False
             except APIError as error:
                 tries += 1
                 if not is_passing(error):

@@ -134,6 +134,7 @@ class BatchLane:
         board = self.board
         submitter = Submitter(board, self._watch)
         self._deliverer = Deliverer(board, submitter)
+        board.ended_before = await board.store.ended_jobs()
         resumed = await board.store.open_batches()
         for each in resumed:
             board.batches[each.intent] = OpenBatch.resumed(each)
@@ -253,6 +254,7 @@ class BatchLane:
             if record.state == "sending" and await self._join(item, record, request.weight):
                 return
             if not await self._sends(record):
+                board.ended_before = max(0, board.ended_before - 1)
                 board.to_live(item)
             elif board.cut or board.over:
                 self._refuse_late(item, record)

@@ -67,6 +67,11 @@ class BatchStore:
         query = "DELETE FROM facts WHERE name = ?"
         await self.journal.transact(lambda db: db.execute(query, (_STARTED,)).rowcount)
 
+    async def ended_jobs(self) -> int:
+        """Return the number of jobs that a run would not send again by itself."""
+        query = "SELECT count(*) FROM jobs WHERE state NOT IN ('planned', 'failed', 'sending')"
+        return int(await self.journal.transact(lambda db: db.execute(query).fetchone()[0]))
+
     async def open_batches(self) -> list[StoredBatch]:
         """Return the batches that have not ended."""
         query = (

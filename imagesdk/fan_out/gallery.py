@@ -104,16 +104,17 @@ def page(jobs: Iterator[JobRecord], folder: Path, beside: Path) -> Iterator[str]
 def _images(job: JobRecord, folder: Path, beside: Path) -> Iterator[str]:
     images: list[dict[str, Any]] = list((job.response or {}).get("images", []))
     for place, image in enumerate(images):
-        shown = '<div class="gone">The image is in no file</div>'
-        target = escape(str(image.get("url", "")) if str(image.get("url")).startswith("https:") else "")
+        shown, url = '<div class="gone">The image is in no file</div>', str(image.get("url", ""))
+        link = f' href="{escape(url)}"' if url.startswith("https://") else ""
         if "file" in image:
             file = place_of(image["file"], folder)
-            shown = (
-                f'<div class="gone">{escape(str(file))}</div>'  # a browser has no address of a remote file
-            )
-            if isinstance(file, Path):
-                target = escape(_address(file, beside))
-                shown = f'<img src="{target}" loading="lazy" decoding="async" alt="">'
+            shown = f'<div class="gone">{escape(str(file))}</div>'
+            if isinstance(file, Path):  # a browser has no address of a remote file
+                source = escape(_address(file, beside))
+                shown, link = (
+                    f'<img src="{source}" loading="lazy" decoding="async" alt="">',
+                    f' href="{source}"',
+                )
         several = f"{place + 1} of {len(images)}" if len(images) > 1 else None
         size = f"{image['width']} × {image['height']}" if image.get("width") else None
         short = [value for value in (job.model, size, f"${job.cost}" if job.cost else None, several) if value]
@@ -121,7 +122,7 @@ def _images(job: JobRecord, folder: Path, beside: Path) -> Iterator[str]:
         facts = _attribute(_facts(job, image, size, several))
         yield (
             f'<article id="job-{escape(name)}" data-state="done" data-facts=\'{facts}\'>'
-            f'<a href="{target}">{shown}<p>{_prompt(job)}</p><small>{escape(" · ".join(short))}</small></a></article>\n'
+            f"<a{link}>{shown}<p>{_prompt(job)}</p><small>{escape(' · '.join(short))}</small></a></article>\n"
         )
 
 

@@ -42,6 +42,7 @@ class AsyncRun:
             APIStatusError: If two answers in a row would hit every job (``stop_on="fatal"``); the run started no further job.
             RunStoppedError: If ``max_failures`` jobs failed, or no job succeeded for ``give_up_after`` seconds.
             JournalError: If the journal cannot be written; the run started no further job.
+            CoordinationError: If the store of the shared limit cannot be used; the run started no further job.
             OSError: If images cannot be written; the run started no further job.
             Exception: If the iterator of the jobs raised it.
         """
@@ -61,6 +62,7 @@ class AsyncRun:
             APIStatusError: If two answers in a row would hit every job (``stop_on="fatal"``); the run started no further job.
             RunStoppedError: If ``max_failures`` jobs failed, or no job succeeded for ``give_up_after`` seconds.
             JournalError: If the journal cannot be written; the run started no further job.
+            CoordinationError: If the store of the shared limit cannot be used; the run started no further job.
             OSError: If images cannot be written; the run started no further job.
             Exception: If the iterator of the jobs raised it.
         """

@@ -43,6 +43,7 @@ from imagesdk.errors import (
     APIError,
     BadRequestError,
     BudgetExceededError,
+    CoordinationError,
     DownloadError,
     ImageSDKError,
     InvalidRequestError,
@@ -190,7 +191,7 @@ class JobRun:
             try:
                 files = await run_blocking(state_of, files_of(record.response, store.folder))
             except OSError as error:  # the images are there, and cannot be read or moved
-                return JobResult(self.outcome("unknown", error=error), _disk_failure(error))
+                return JobResult(self.outcome("unknown", error=error), disk_failure(error))
         match self.worker.next_action(record, files):
             case "send":
                 return await self.send()
@@ -216,7 +217,7 @@ class JobRun:
                 return JobResult(self.outcome("failed", error=error, cost=response.cost))
             except OSError as error:
                 return JobResult(
-                    self.outcome("unknown", error=error, cost=response.cost), _disk_failure(error)
+                    self.outcome("unknown", error=error, cost=response.cost), disk_failure(error)
                 )
             await self.finish(response, files)
         outcome = self.outcome("done", response=response, cost=response.cost)
@@ -233,7 +234,7 @@ class JobRun:
             try:
                 await self.names.check(worker.owner)
             except OSError as error:
-                return JobResult(self.outcome(unsent_status(self.record), error=error), _disk_failure(error))
+                return JobResult(self.outcome(unsent_status(self.record), error=error), disk_failure(error))
         notice = None if spending.limit is None else notice_of(self.prepared.job, price)
         self.note(notice)
         while (reservation := spending.reserve(amount)) is Reservation.WAIT:
@@ -270,6 +271,10 @@ class JobRun:
                 continue
             except (BudgetExceededError, OSError) as error:
                 return await self.fail(error, ledger)
+            except CoordinationError as error:  # every job needs the store
+                if ledger.ever_maybe_billed:
+                    return JobResult(self.outcome("unknown", error=failed or error), error)
+                return JobResult(None, error)
             except APIError as error:
                 if not self.may_repeat(error):
                     return await self.fail(error, ledger)
@@ -308,7 +313,7 @@ class JobRun:
             self.annotate(error, ledger)
         fatal: Exception | None = None
         if isinstance(error, OSError) and ledger.maybe_billed:  # an output file failed, not an input image
-            fatal = _disk_failure(error)
+            fatal = disk_failure(error)
             self.worker.taken.checked.clear()
         if self.record.maybe_billed and not ledger.run_maybe_billed:
             # The record stays as it was.
@@ -344,7 +349,7 @@ class JobRun:
         except STORE_ERRORS as problem:
             fatal = problem
         except OSError as error:
-            return JobResult(self.outcome("unknown", error=error, cost=cost), fatal or _disk_failure(error))
+            return JobResult(self.outcome("unknown", error=error, cost=cost), fatal or disk_failure(error))
         return JobResult(self.outcome("done", response=response, cost=cost), fatal)
 
     async def record_received(
@@ -439,7 +444,7 @@ def status_of(error: Exception) -> _Ending:
     return "refused" if isinstance(error, _REFUSALS) else "failed"
 
 
-def _disk_failure(error: OSError) -> OSError | None:
+def disk_failure(error: OSError) -> OSError | None:
     """Return the error that ends a run if no job could write its images; ``None`` for an error at one place."""
     remedy = _FATAL.get(error.errno or 0)
     if remedy is None:

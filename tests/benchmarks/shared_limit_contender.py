@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from importlib import import_module
 from typing import Any, TypeAlias
 from unittest.mock import patch
 
@@ -22,7 +23,9 @@ async def open_pyrate(orders: dict[str, Any]) -> Acquire:
     from redis.asyncio import Redis
 
     rates = [Rate(orders["images"], int(orders["per"] * 1000))]
-    bucket = await RedisBucket.init(rates, Redis.from_url(orders["url"]), orders["key"])
+    server: Any = Redis
+    bucket: Any = RedisBucket
+    bucket = await bucket.init(rates, server.from_url(orders["url"]), orders["key"])
     return partial(Limiter(bucket).try_acquire_async, "account")
 
 
@@ -43,7 +46,7 @@ async def open_limits(orders: dict[str, Any]) -> Acquire:
     from limits.aio.storage import RedisStorage
     from limits.aio.strategies import MovingWindowRateLimiter
 
-    limiter = MovingWindowRateLimiter(RedisStorage(f"async+{orders['url']}", implementation="redispy"))
+    limiter = MovingWindowRateLimiter(RedisStorage(f"async+redis+{orders['url']}", implementation="redispy"))
     item = RateLimitItemPerSecond(orders["images"], int(orders["per"]))
 
     async def acquire(weight: int) -> None:
@@ -53,7 +56,7 @@ async def open_limits(orders: dict[str, Any]) -> Acquire:
     return acquire
 
 
-OPENERS = {
+OPENERS: dict[str, Callable[[dict[str, Any]], Awaitable[Acquire]]] = {
     "pyrate-limiter": open_pyrate,
     "throttled-py gcra": partial(open_throttled, using="gcra"),
     "throttled-py sliding": partial(open_throttled, using="sliding_window"),
@@ -78,6 +81,9 @@ async def call(acquire: Acquire, number: int, weight: int) -> None:
 
 
 def main() -> None:
+    for name in ("pyrate_limiter", "throttled.asyncio", "limits.aio.strategies", "redis.asyncio"):
+        import_module(name)
+    print("ready", flush=True)
     orders = json.loads(sys.stdin.read())
     clock, skew = time.time, orders.get("skew", 0.0)
     with (

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 from PIL import Image
 
@@ -35,6 +36,19 @@ from tests.support.small_images import png
 
 pytestmark = pytest.mark.anyio
 CAT = Generate("a cat", model="gpt-image-2", quality="low", size="1024x1024")
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Emulator]:
+    with Emulator(limit=None) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(running: Emulator) -> Emulator:
+    """The emulator of the module, as if it were new."""
+    running.reset()
+    return running
 
 
 @pytest.fixture(autouse=True)
@@ -257,6 +271,33 @@ async def test_a_broken_download_continues_behind_its_last_line_with_and_without
     assert [outcome.status for outcome in outcomes] == ["done"] * 6
     assert {path.read_bytes() for path in tmp_path.iterdir()} == {server.image}
     assert [wanted.partition("=")[0] for wanted in server.requested] == ["", "bytes", "bytes"]
+
+
+@pytest.mark.one_loop
+async def test_azure_names_its_deployment_and_waits_until_the_input_file_is_processed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server, slept = BatchServer(png(), status="pending"), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("imagesdk._calls.batch_calls.anyio.sleep", sleep)
+    transport = httpx.MockTransport(server.respond)
+    client = AsyncClient.azure(
+        "http://127.0.0.1:9",
+        deployment="covers",
+        model="gpt-image-2",
+        api_key="k",
+        http_client=lambda: httpx.AsyncClient(transport=transport),
+    )
+    async with client:
+        await client.batches.create([Generate("a cat")])
+
+    [line] = [json.loads(line) for line in server.lines]
+    assert (line["url"], line["body"]["model"]) == ("/v1/images/generations", "covers")
+    assert server.created[0]["endpoint"] == "/v1/images/generations"
+    assert slept == [0.5]
 
 
 @pytest.mark.one_loop

@@ -1,5 +1,7 @@
 """Clients that share a limit, on both event loops and none, in children of a fork and at the exit of a process."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import base64
@@ -15,7 +17,16 @@ import anyio
 import httpx
 import pytest
 
-from imagesdk import AsyncClient, Client, CoordinationError, Generate, RateLimit, SharedStore
+from imagesdk import (
+    AsyncClient,
+    Client,
+    CoordinationError,
+    Generate,
+    OutcomeUnknownError,
+    RateLimit,
+    RetryPolicy,
+    SharedStore,
+)
 from imagesdk._coordination.store_thread import PROCESS_THREADS, StoreThread
 from tests.support.small_images import JPEG as IMAGE
 
@@ -99,6 +110,53 @@ async def test_a_file_that_cannot_be_used_raises_before_anything_is_sent(tmp_pat
         with pytest.raises(CoordinationError, match=r"folder\.sqlite' cannot be used: unable to open"):
             await client.images.generate("a cat")
     assert sent == []
+
+
+def test_a_run_ends_when_the_store_cannot_be_used_and_continues_later(tmp_path: Path) -> None:
+    sent: list[float] = []
+    folder = tmp_path / "later"
+    jobs = [Generate(f"cat {number}") for number in range(3)]
+    with Client(
+        api_key="sk-5",
+        shared=f"sqlite:///{folder / 'shared.sqlite'}",
+        rate_limit=LIMIT,
+        http_client=lambda: answering(sent),
+    ) as client:
+        with pytest.raises(CoordinationError, match="unable to open"):
+            with client.images.fan_out(jobs, out=tmp_path / "out") as run:
+                assert list(run) == []
+        assert sent == []
+        folder.mkdir()
+        with client.images.fan_out(jobs, out=tmp_path / "out") as run:
+            assert [outcome.status for outcome in run] == ["done"] * 3
+
+
+async def test_an_earlier_attempt_that_may_have_been_billed_is_what_a_call_raises(
+    url: str, tmp_path: Path
+) -> None:
+    """The store is lost between two attempts."""
+    sent: list[float] = []
+
+    def lose(request: httpx.Request) -> httpx.Response:
+        sent.append(time.monotonic())
+        for path in tmp_path.iterdir():
+            path.unlink()
+        tmp_path.joinpath("shared.sqlite").mkdir()
+        raise httpx.ReadTimeout("too slow")
+
+    client = AsyncClient(
+        api_key="sk-6",
+        shared=url,
+        rate_limit=LIMIT,
+        http_client=lambda: httpx.AsyncClient(transport=httpx.MockTransport(lose)),
+        retry=RetryPolicy(backoff=0.0),
+    )
+    async with client:
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await client.images.generate("a cat")
+    assert len(sent) == 1
+    assert caught.value.maybe_billed
+    assert isinstance(caught.value.__cause__, CoordinationError)
 
 
 PROGRAM = """

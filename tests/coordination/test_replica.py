@@ -32,17 +32,17 @@ class FlakyStore(SqliteStore):
     problem: Exception | None = None
 
     def read(self, key: str, *, known: str = "", owner: str = "") -> Reply:
-        self._check()
+        self._fail()
         return super().read(key, known=known, owner=owner)
 
     def swap(self, *arguments: Any, **options: Any) -> Reply:
-        self._check()
+        self._fail()
         return super().swap(*arguments, **options)
 
     def notices(self, owner: str) -> Collection[str]:
         return () if self.problem else super().notices(owner)
 
-    def _check(self) -> None:
+    def _fail(self) -> None:
         if self.problem is not None:
             raise self.problem
 

@@ -1,5 +1,7 @@
 """The shared window: a pure document that processes change one after the other, on clocks that the test invents."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import json
@@ -206,7 +208,7 @@ def test_no_interleaving_sends_more_than_the_limit_in_any_window(
     shared, now = window_of(*OWNERS, limit=limit), 0.0
     known: dict[tuple[str, int], tuple[float, int, float | None]] = {}  # start, images, sent
     sent: list[tuple[float, int]] = []
-    alive = dict.fromkeys(OWNERS, True)
+    alive: dict[str, bool] = dict.fromkeys(OWNERS, True)
     for number, (action, owner, weight, pause) in enumerate(steps):
         now += pause
         standing = Standing(owner, now, {name: now if alive[name] else -math.inf for name in OWNERS})

@@ -1,11 +1,14 @@
 """The stores: documents that change by compare-and-swap, in SQLite and Redis."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -238,17 +241,18 @@ def test_a_url_without_a_store_is_refused_when_the_client_is_built(url: str) -> 
 
 
 def test_the_environment_names_the_store_where_no_option_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Path.cwd()
     monkeypatch.setenv("IMAGESDK_SHARED", "sqlite:///limits.sqlite")
     named = AsyncClient(api_key="sk-test")._settings.shared
-    assert named == SharedStore("sqlite:///limits.sqlite")
+    assert named == SharedStore(f"sqlite:///{here}/limits.sqlite")
     assert AsyncClient(api_key="sk-test", shared="")._settings.shared is None
     other = AsyncClient(api_key="sk-test", shared="sqlite:///other.sqlite")
-    assert other._settings.shared == SharedStore("sqlite:///other.sqlite")
+    assert other._settings.shared == SharedStore(f"sqlite:///{here}/other.sqlite")
     assert other.with_options(timeout=5)._settings.shared == other._settings.shared
 
 
 def test_a_missing_package_is_named_when_the_client_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imagesdk._coordination.stores.find_spec", lambda _: None)
+    monkeypatch.setattr("imagesdk._coordination.stores.find_spec", Mock(return_value=None))
     with pytest.raises(ConfigurationError, match="extra `redis`"):
         AsyncClient(api_key="sk-test", shared="redis://host")
     AsyncClient(api_key="sk-test", shared="sqlite:///limits.sqlite")
@@ -282,6 +286,7 @@ def test_a_document_that_the_server_does_not_have_is_asked_of_others(redis_serve
     one.listen("one", on_notice)
     assert other.read("k", owner="other").heard == 0
     one.attend("k")
+    heard = 0
     while not arrived.wait(0.05):
         heard = other.read("k", owner="other").heard
     assert heard == 1

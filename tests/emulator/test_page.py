@@ -113,14 +113,17 @@ async def test_no_key_is_ever_shown(api: Api) -> None:
 
 
 def test_what_is_kept_does_not_grow_with_the_number_of_requests() -> None:
-    exhibits = Exhibits(max_bytes=1000, max_answers=10)
+    exhibits = Exhibits(max_bytes=1000, max_requests=10)
+    small = Exhibits(max_requests=10)
     for number in range(500):
         exhibits.keep_image(f"{number}", bytes(100))
+        small.keep_image(f"{number}", b"1")
         answer = exhibits.begin_answer(f"{number}", 200, {})
         for _ in range(20):
             answer.add(bytes(1000))
         assert len(answer.head) + len(answer.tail) < 5000
     assert [number for number in range(500) if exhibits.count(f"{number}")] == list(range(490, 500))
+    assert [number for number in range(500) if small.count(f"{number}")] == list(range(490, 500))
     assert [number for number in range(500) if exhibits.answer(f"{number}")] == list(range(490, 500))
     assert exhibits.answer("499").text().count("bytes …") == 1  # type: ignore[union-attr]
     exhibits.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,19 @@ from imagesdk._calls import batch_calls
 from imagesdk.emulator import Emulator
 from imagesdk.emulator.drawing.painting import Painting
 from tests.support.killed_batches import CODE, POINTS, check, exit_code
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Emulator]:
+    with Emulator(limit=None) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(running: Emulator) -> Emulator:
+    """The emulator of the module, as if it were new."""
+    running.reset()
+    return running
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from imagesdk import JobLike, Labelled
 from imagesdk.fan_out.gallery import page, write_gallery
-from imagesdk.fan_out.store import JobRecord
+from imagesdk.fan_out.store import JobRecord, State
 from tests.support.runs import Runs
 
 HOSTILE = [
@@ -33,6 +33,7 @@ class Read(HTMLParser):
         self.attributes = set[str]()
         self.prompts: list[str] = []
         self.ids: list[str | None] = []
+        self.links: list[str | None] = []
         self._in_card = False
         self._in_prompt = False
         self.feed(text)
@@ -40,6 +41,8 @@ class Read(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes |= {name for name, _ in attrs}
+        if tag == "a" and self._in_card:
+            self.links.append(dict(attrs).get("href"))
         if tag == "article":
             self._in_card = True
             self.ids.append(dict(attrs).get("id"))
@@ -80,6 +83,37 @@ def test_a_file_that_is_not_a_gallery_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="left alone"):
         write_gallery(tmp_path / "journal.db", mine)
     assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("url", "links"),
+    [
+        ("https://a.test/x.png?a=1&b=2", ["https://a.test/x.png?a=1&b=2"]),
+        ("javascript:alert(1)", []),
+        ("", []),
+    ],
+)
+def test_an_image_that_is_in_no_file_links_to_its_url_alone(url: str, links: list[str]) -> None:
+    job = JobRecord("", "a", "", "done", {"images": [{"url": url}]}, params={"prompt": "a cat"})
+    found = Read("".join(page(iter([job]), Path("x"), Path("x"))))
+    assert [link for link in found.links if link] == links
+    assert found.prompts == ["a cat"]
+
+
+def test_failures_are_grouped_by_their_reason_with_the_most_frequent_first() -> None:
+    def failed(number: int, state: State, reason: str) -> JobRecord:
+        return JobRecord(
+            "", f"{number}", "", state, None, {"message": reason}, params={"prompt": f"{number}"}
+        )
+
+    jobs = [failed(0, "failed", "rare"), *(failed(number, "failed", "often") for number in (1, 2))]
+    text = "".join(
+        page(iter([*jobs, failed(3, "refused", "no"), JobRecord("", "4", "")]), Path("x"), Path("x"))
+    )
+    assert Read(text).prompts == ["3", "1", "2", "0", "Generate"]
+    assert "2 jobs" in text
+    assert "Not sent yet" in text
+    assert "3 failed, 1 refused, 1 planned." in text
 
 
 @given(

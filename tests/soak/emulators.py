@@ -53,7 +53,11 @@ def run(seed: int, first: int, count: int) -> Counter[str]:
         httpx.Client(base_url=emulator.base_url, timeout=60) as api,
     ):
         for number in range(_FILLED):
+            api.post("/images/generations", json=_SMALL | {"prompt": f"{seed} {number}"})
+        for number in range(1000):
             _one(api, Random(f"{seed} before {number}"))
+        for place in ("requests", "page", "verdict") * 3:  # the largest answers, which leave the most behind
+            api.get(api.base_url.join(f"/_emulator/{place}"))
         before, files = _memory(), _open_files()
         for number in range(first, first + count):
             found[_one(api, Random(f"{seed} {number}"))] += 1

@@ -31,6 +31,10 @@ class BatchServer:
     inputs: dict[str, list[str]] = field(factory=dict[str, list[str]])
     """The ``custom_id``s of each input file."""
     created: list[dict[str, Any]] = field(factory=list[dict[str, Any]])
+    status: str = "processed"
+    """Status of a file just after its upload."""
+    lines: list[bytes] = field(factory=list[bytes])
+    """Lines of the latest input file."""
     sent_bytes: int = 0
     """Bytes of results."""
     breaks: int = 0
@@ -52,11 +56,16 @@ class BatchServer:
         )
 
     async def respond(self, request: httpx.Request) -> httpx.Response:
-        path, method = request.url.path.removeprefix("/v1"), request.method
+        path, method = request.url.path.partition("/v1")[2], request.method
         if path == "/files":
             name = f"file-{len(self.inputs)}"
             self.inputs[name] = [found.decode() for found in _CUSTOM_ID.findall(await request.aread())]
-            return httpx.Response(200, json={"id": name, "object": "file", "status": "processed"})
+            self.lines = (await request.aread()).split(b"\r\n\r\n")[-1].partition(b"\r\n")[0].splitlines()
+            return httpx.Response(200, json={"id": name, "object": "file", "status": self.status})
+        if path.startswith("/files/") and not path.endswith("/content"):
+            return httpx.Response(
+                200, json={"id": path.split("/")[2], "object": "file", "status": "processed"}
+            )
         if path == "/batches" and method == "POST":
             given = json.loads(await request.aread())
             batch = {

@@ -53,7 +53,12 @@ def press(browser: Browser, *keys: str) -> None:
 
 
 def until(browser: Browser, condition: Callable[[Browser], object]) -> Any:
-    """Wait up to ten seconds until ``condition`` returns something true for the browser, and return that."""
+    """Wait until ``condition`` returns something true for the browser, and return that.
+
+    A live page may replace an element while the condition looks at it: then it looks again.
+    """
+    from selenium.common.exceptions import StaleElementReferenceException
     from selenium.webdriver.support.ui import WebDriverWait
 
-    return WebDriverWait(browser, 10, poll_frequency=0.05).until(condition)
+    wait = WebDriverWait(browser, 20, 0.05, ignored_exceptions=[StaleElementReferenceException])
+    return wait.until(condition)

@@ -75,10 +75,11 @@ class Account:
             time.sleep(LATENCY / 2)
             while len(self.killed) == number and not is_over():
                 victims = [pid for pid in workers() if pid and pid not in self.killed]
-                with suppress(ProcessLookupError):  # it has just ended
-                    for pid in victims[:1]:
+                for pid in victims:
+                    with suppress(ProcessLookupError):  # it has ended
                         os.kill(pid, signal.SIGKILL)
                         self.killed.append(pid)
+                        break
 
     def check(self, rows: Iterable[Mapping[str, Any]], slowness: float | None = SLOWNESS) -> str:
         """Check the verdict of a run, and return its figures. ``slowness`` is the most time, as a multiple of the least."""

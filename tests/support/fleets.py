@@ -1,5 +1,7 @@
 """Several processes that share a rate limit, inside one process and with a clock that only the test moves."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import heapq
@@ -52,8 +54,7 @@ class TimedRedisStore(RedisStore):
         return super().swap(*arguments, **options)
 
     def listen(self, owner: str, on_notice: OnNotice) -> None:
-        subscribe: Callable[..., Any] = self._client.pubsub
-        self._subscription = subscribe(ignore_subscribe_messages=True)
+        self._subscription = self._client.pubsub(ignore_subscribe_messages=True)
         self._subscription.subscribe(f"imagesdk:notices:{owner}")
 
     def notices(self, owner: str) -> Collection[str]:
@@ -90,6 +91,7 @@ class ManualThread(StoreThread):
         self._numbers = count()
         self._watchers = {}
         self._last_tasks = {}
+        self._polled = set()
 
     def call_at(self, when: float, task: Callable[[], object]) -> None:
         heapq.heappush(self._tasks, (when, next(self._numbers), task))

@@ -21,7 +21,6 @@ import anyio
 from imagesdk import AsyncClient, Client, Generate, Outcome, RetryPolicy
 from imagesdk._calls import batch_calls
 from imagesdk._calls.batch_calls import BatchCalls
-from imagesdk._calls.batch_lines import LineReader
 from imagesdk.emulator import Emulator
 from imagesdk.fan_out import batch_delivery, output_files
 from imagesdk.fan_out.batch_store import BatchStore
@@ -34,20 +33,17 @@ JOBS = [
 PATIENCE = 60
 
 POINTS: dict[str, tuple[object, str, bool, int]] = {
-    "before the upload of the input file": (BatchCalls, "upload_input", False, 1),
     "after the upload of the input file": (BatchCalls, "upload_input", True, 1),
     "before the commit of the intent": (BatchStore, "begin", False, 1),
     "after the commit of the intent": (BatchStore, "begin", True, 1),
     "when the batch was created and no answer was read": (BatchCalls, "create", True, 1),
     "after the commit of the id": (BatchStore, "created", True, 1),
     "when the batch was looked at": (BatchCalls, "retrieve", True, 1),
-    "before the first line": (LineReader, "next", False, 1),
     "when a line has arrived": (batch_delivery, "take_line", False, 3),
     "before the commit of received": (Journal, "received", False, 3),
     "after the commit of received": (Journal, "received", True, 3),
     "before the rename": (output_files, "move_if_free", False, 3),
     "after the rename": (output_files, "move_if_free", True, 3),
-    "before the commit of done": (Journal, "done", False, 3),
     "after the commit of done": (Journal, "done", True, 3),
     "before the end of the batch is recorded": (BatchStore, "close", False, 1),
 }

@@ -1,8 +1,10 @@
 """A process of a fleet: ``python -m tests.support.shared_limit_process``, with its orders as JSON on stdin.
 
-It prints a line when it is ready, starts at the time of the orders, and prints each grant as a line of JSON: name of the
+It prints a line when it is ready for them, starts at the time of the orders, and prints each grant as a line of JSON: name of the
 call, images, and the times of arrival and grant of the machine's monotonic clock.
 """
+
+# pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ import json
 import logging
 import sys
 import time
+from importlib import import_module
 from typing import Any
 
 import anyio
@@ -44,6 +47,8 @@ async def call(orders: dict[str, Any], limiter: CoordinatedLimiter, number: int,
 
 
 def main() -> None:
+    import_module("redis")  # which takes long
+    print("ready", flush=True)
     orders = json.loads(sys.stdin.read())
     logging.basicConfig(level=logging.ERROR)
     skew = orders.get("skew", 0.0)
@@ -54,7 +59,6 @@ def main() -> None:
         limiter = CoordinatedLimiter(thread, orders["key"], limit, clock=thread._clock)
     else:
         limiter = CoordinatedLimiter(thread, orders["key"], limit)
-    print("ready", flush=True)
     anyio.run(work, orders, limiter, backend=orders.get("backend", "asyncio"))
 
 

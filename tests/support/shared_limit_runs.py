@@ -12,7 +12,7 @@ from typing import Any
 from attrs import frozen
 
 READY_SECONDS = 0.5
-"""Time from the last process that is ready to the first call."""
+"""Time from the orders to the first call."""
 
 
 @frozen
@@ -39,6 +39,10 @@ class FleetProcess:
         assert self.process.stdout is not None
         self._stdin, self._stdout = self.process.stdin, self.process.stdout
 
+    def wait(self) -> None:
+        """Wait until the process is ready."""
+        assert self._stdout.readline() == "ready\n"
+
     def order(self, orders: dict[str, Any]) -> None:
         self._stdin.write(json.dumps(orders))
         self._stdin.close()
@@ -60,15 +64,15 @@ def run_fleet(
     *,
     module: str = "tests.support.shared_limit_process",
     in_the_middle: Iterable[tuple[float, Callable[[list[FleetProcess]], object]]] = (),
-    ready_seconds: float | None = None,
 ) -> list[Grant]:
     """Start a process for each of the orders, let all of them call at one time, and return all grants.
 
     ``in_the_middle`` has what happens so many seconds after the start.
     """
     processes = [FleetProcess(module) for _ in orders]
-    seconds = READY_SECONDS + 0.5 * len(orders) if ready_seconds is None else ready_seconds
-    start_at = time.monotonic() + seconds
+    for process in processes:
+        process.wait()
+    start_at = time.monotonic() + READY_SECONDS + len(orders) / 50
     for process, order in zip(processes, orders, strict=True):
         process.order({"start_at": start_at, **order})
     try:

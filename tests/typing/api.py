@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple, assert_type
@@ -263,6 +263,25 @@ def runs_in_blocking_code(client: Client) -> None:
         for outcome in run:
             assert_type(outcome.cost, Decimal | None)
         assert_type(run.collect(), list[Outcome])
+
+
+async def batches(client: AsyncClient) -> None:
+    batch = await client.batches.create(["a cat", Generate("a dog")], metadata={"night": "7"})
+    assert_type(batch, imagesdk.Batch)
+    assert_type(await client.batches.wait(batch.id, poll=5), imagesdk.Batch)
+    assert_type(await client.batches.list(), tuple[imagesdk.Batch, ...])
+    async with client.batches.attach(batch, out=Path("x")) as results:
+        assert_type(results, imagesdk.AsyncBatchResults)
+        async for outcome in results:
+            assert_type(outcome, Outcome)
+    client.images.fan_out(["a"], out="x", lane="auto", deadline=timedelta(hours=20), poll=5)
+    client.images.fan_out(["a"], out="x", lane="cheap")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def batches_in_blocking_code(client: Client) -> None:
+    with client.batches.results("batch_abc123") as results:
+        assert_type(results, imagesdk.BatchResults)
+        assert_type(results.collect(), list[Outcome])
 
 
 def prices_before_a_call(job: Job) -> None:
