@@ -15,12 +15,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 from imagesdk._calls.build import ClientContext, build_call
-from imagesdk._calls.call_options import deadline_of, timeouts_of
 from imagesdk._calls.context import NotEntered
-from imagesdk._calls.file_names import check_target, write_target
-from imagesdk._calls.finish import fetch, finish
-from imagesdk._engine.sink import ImageSink
-from imagesdk._runtime.threads import run_blocking
+from imagesdk._calls.finish import download, finish
 from imagesdk.jobs import (
     Background,
     CallOptions,
@@ -475,21 +471,7 @@ class AsyncImages:
             DownloadError: If the URL is not safe to fetch, has expired, or cannot be fetched.
             OSError: If a file cannot be read or written.
         """
-        index = 0 if isinstance(image, str) else image.index
-        if to is not None:
-            await check_target(to, index)
-        url = image if isinstance(image, str) else image.url
-        if not isinstance(image, str) and (image.loaded or url is None):
-            data = await run_blocking(lambda: image.bytes)
-        else:
-            assert url is not None  # noqa: S101 - an image without bytes has one
-            timeouts = timeouts_of(self._context.defaults, timeout)
-            deadline = deadline_of(timeouts)
-            received = await fetch(self._context.downloader, url, ImageSink(None), timeouts, deadline)
-            data = received.data or b""
-        if to is not None:
-            await write_target(data, to, index)
-        return data
+        return await download(self._context, image, to, timeout)
 
 
 def _parameters(arguments: dict[str, Any]) -> dict[str, Any]:

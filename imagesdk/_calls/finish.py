@@ -6,6 +6,7 @@ Downloads are retried on their own. A failed download never causes a second gene
 from __future__ import annotations
 
 import logging
+import os
 import time
 from pathlib import Path
 
@@ -13,13 +14,15 @@ import anyio
 import attrs
 
 from imagesdk._calls.build import ClientContext, PreparedCall
-from imagesdk._calls.file_names import OutputNames
+from imagesdk._calls.call_options import deadline_of, timeouts_of
+from imagesdk._calls.file_names import OutputNames, check_target, write_target
 from imagesdk._engine.call import Call, Result
 from imagesdk._engine.download import Downloader
 from imagesdk._engine.sink import ImageSink, ReceivedImage, discard
 from imagesdk._media.output import OutputPath
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.responses import ParsedResponse
+from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import DownloadError, excerpt
 from imagesdk.policies import Timeouts
 from imagesdk.pricing import cost
@@ -172,6 +175,29 @@ async def fetch(
     return await downloader.fetch(
         url, sink, connect_timeout=timeouts.connect, timeout=min(limits) if limits else None
     )
+
+
+async def download(
+    context: ClientContext,
+    image: Image | str,
+    to: str | os.PathLike[str] | None,
+    timeout: float | Timeouts | None,
+) -> bytes:
+    """Return the bytes of an image or a URL, and write them to a file if ``to`` is given."""
+    index = 0 if isinstance(image, str) else image.index
+    if to is not None:
+        await check_target(to, index)
+    url = image if isinstance(image, str) else image.url
+    if not isinstance(image, str) and (image.loaded or url is None):
+        data = await run_blocking(lambda: image.bytes)
+    else:
+        assert url is not None  # noqa: S101 - an image without bytes has one
+        timeouts = timeouts_of(context.defaults, timeout)
+        received = await fetch(context.downloader, url, ImageSink(None), timeouts, deadline_of(timeouts))
+        data = received.data or b""
+    if to is not None:
+        await write_target(data, to, index)
+    return data
 
 
 def _received(result: Result[ParsedResponse], index: int) -> ReceivedImage | None:

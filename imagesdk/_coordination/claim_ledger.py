@@ -300,9 +300,9 @@ class ClaimLedger:
         try:
             reply = self._thread.store.read(PREFIX + key)
             claim = self._claim_of(key, reply)
+            return claim is None or not claim.is_held(reply.now, self._since(reply.now))
         except CoordinationError:  # the call that waits reports it
             return True
-        return claim is None or not claim.is_held(reply.now, self._since(reply.now))
 
     def _wake(self, *keys: str) -> None:
         woken = [waiter for waiter in self._waiters if waiter.key in keys]

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from imagesdk._coordination.claims import PREFIX, Claim, DamagedClaimError, State, loads, may_forget
 from imagesdk._coordination.store import LedgerStore, StoreUnavailable
-from imagesdk._coordination.stores import file_of, open_store, validate
+from imagesdk._coordination.stores import file_of, open_store, resolve
 from imagesdk.errors import CoordinationError
 from imagesdk.policies import SharedStore
 from imagesdk.remedies import Remedy
@@ -75,7 +75,7 @@ def open_claims(shared: SharedStore) -> Generator[ClaimList]:
         CoordinationError: If the store cannot be used.
         FileNotFoundError: If there is no such file.
     """
-    validate(shared)
+    shared = resolve(shared)
     if (path := file_of(shared)) is not None:
         path.stat()
     try:

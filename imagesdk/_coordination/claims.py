@@ -242,18 +242,18 @@ def loads(text: str) -> Claim:
     version = known.pop("version", None)
     if version != VERSION:
         raise DamagedClaimError(f"its version is {version!r}, and this program reads version {VERSION}")
-    for name, kinds in _KINDS.items():
+    for name, kinds in KINDS.items():
         if name in known and not isinstance(known[name], kinds):
             raise DamagedClaimError(f"its {name} is {known[name]!r:.80}")
     if not known.keys() >= _REQUIRED:
         raise DamagedClaimError(f"it has no {min(_REQUIRED - known.keys())}")
     if known.get("state", "planned") not in _STATES or known.get("before", "planned") not in _STATES:
         raise DamagedClaimError(f"its state is {known.get('state')!r:.80}")
-    return Claim(**{name: value for name, value in known.items() if name in _KINDS})
+    return Claim(**{name: value for name, value in known.items() if name in KINDS})
 
 
 _REQUIRED: Final = frozenset({"content", "id", "idempotency_key"})
-_KINDS: Final[Mapping[str, type | tuple[type, ...]]] = {
+KINDS: Final[Mapping[str, type | tuple[type, ...]]] = {
     **dict.fromkeys(
         ("content", "id", "idempotency_key", "kind", "model", "state", "before", "owner", "holder", "cost"),
         str,

@@ -226,7 +226,7 @@ def _transaction(connection: sqlite3.Connection) -> Generator[None]:
 
 
 @contextmanager
-def _synced(connection: sqlite3.Connection, durable: bool) -> Generator[None, None, None]:
+def _synced(connection: sqlite3.Connection, durable: bool) -> Generator[None]:
     """Have the transactions of the block on the disk when they end, if they are to be ``durable``."""
     if durable:
         connection.execute("PRAGMA synchronous = FULL")

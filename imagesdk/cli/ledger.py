@@ -172,16 +172,18 @@ def _facts(listed: ListedClaim, shared: SharedStore, options: Namespace) -> dict
 
 
 def _row(facts: dict[str, Any]) -> list[str]:
-    error = facts["error"] or {}
-    shown = {**facts, "error": error.get("error"), "message": error.get("message")}
-    cells = (shown[name] for name in _COLUMNS)
-    return ["" if cell is None else ";".join(cell) if isinstance(cell, list) else str(cell) for cell in cells]
+    error: dict[str, str] = facts["error"] or {}
+    shown: dict[str, Any] = {**facts, "error": error.get("error"), "message": error.get("message")}
+    for name in ("paths", "urls"):
+        shown[name] = ";".join(facts[name])
+    return ["" if shown[name] is None else str(shown[name]) for name in _COLUMNS]
 
 
 def _line(facts: dict[str, Any]) -> str:
-    places = [*facts["paths"], *facts["urls"]]
+    places: list[str] = [*facts["paths"], *facts["urls"]]
+    error: dict[str, str] = facts["error"] or {}
     more = f" and {len(places) - _SHOWN_PATHS} more" if len(places) > _SHOWN_PATHS else ""
-    details = ", ".join(places[:_SHOWN_PATHS]) + more or (facts["error"] or {}).get("message", "")
+    details = ", ".join(places[:_SHOWN_PATHS]) + more or error.get("message", "")
     if facts["held"]:
         details = f"held by {facts['holder']}"
     cost = "" if facts["cost_usd"] is None else f"${facts['cost_usd']}"

@@ -1,4 +1,4 @@
-"""Runs of many jobs: ``client.images.fan_out``.
+"""Runs of many jobs: ``client.images.fan_out``; and one job, sent once: ``client.images.once``.
 
 ===================  ==============================================================================
 module               content
@@ -19,5 +19,7 @@ module               content
 ``progress``         counts for ``run.progress``
 ``dry_run``          the same decisions, without sending
 ``gallery``          web page of the images of a journal
+``once``             one job of one call, with a claim in a shared store
+``claim_store``      storage of that job: the claim
 ===================  ==============================================================================
 """

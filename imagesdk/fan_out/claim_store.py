@@ -194,6 +194,8 @@ class ClaimStore(JobStore):
         Raises:
             CoordinationError: If the store is away, or another call holds the claim now.
         """
+        if self._owned().state == "received":
+            return  # its images are not here: a process that has them can finish the job
         await self._report(partial(claims.end, at=time.time(), state=state, error=error_record(error)))
         self.held = False
 

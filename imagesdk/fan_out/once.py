@@ -96,7 +96,9 @@ async def once(
         finally:
             await store.release()
         outcome = result.outcome
-        assert outcome is not None  # noqa: S101 - only a run that ends leaves a job without one
+        if outcome is None:  # the store cannot be used, and nothing was sent
+            assert result.fatal is not None  # noqa: S101 - only errors leave a job without an outcome
+            raise result.fatal
         if isinstance(result.fatal, CoordinationError):
             _logger.warning("the outcome of the job %s is not in the ledger: %s", outcome.id, result.fatal)
             return evolve(outcome, unrecorded=result.fatal)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import pytest
 
 from imagesdk import AsyncClient, Generate, Outcome, SharedStore
+from imagesdk._coordination.claim_ledger import ClaimLedger
 from imagesdk._coordination.claims import PREFIX, Claim, loads
 from imagesdk._coordination.stores import open_store
 from tests.support.billing_server import BillingServer, billing_server
@@ -20,6 +21,17 @@ class Once(Protocol):
     """``images.once`` of a prompt, with ``out=`` in the folder of the test."""
 
     async def __call__(self, prompt: str, **options: Any) -> Outcome: ...
+
+
+def before_waiting(happen: Callable[[], object]) -> Callable[..., Awaitable[bool]]:
+    """Return ``ClaimLedger.wait_until_free`` for calls that are about to wait when something happens."""
+    wait = ClaimLedger.wait_until_free
+
+    async def wait_until_free(ledger: ClaimLedger, key: str, *, deadline: float | None = None) -> bool:
+        happen()
+        return await wait(ledger, key, deadline=deadline)
+
+    return wait_until_free
 
 
 @pytest.fixture

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from imagesdk import Client, Generate, Outcome, OutcomeUnknownError
-from imagesdk._coordination import claim_ledger, claims
+from imagesdk._coordination import claims
+from imagesdk._coordination.claim_ledger import ClaimLedger
+from tests.ledger.conftest import before_waiting
 from tests.support.billing_server import BillingServer
 from tests.support.killed_calls import LEASE, POINTS, begin, exit_code
 
@@ -53,19 +54,32 @@ def test_a_job_whose_process_was_killed_is_sent_at_most_once_unless_told_otherwi
     assert server.billed[PROMPT] == before + (point in {*FREE, *UNKNOWN})
 
 
+def test_images_that_a_killed_process_had_received_are_put_in_place_where_its_files_are(
+    server: BillingServer, shared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    begin(server.base_url, shared, str(out), [PROMPT], "after the commit of received")
+    assert exit_code() == -9
+    monkeypatch.setattr(claims, "LEASE", 0.0)
+    with Client(base_url=server.base_url, api_key="", rate_limit=None, shared=shared) as client:
+        out.rename(elsewhere)
+        assert client.images.once(Generate(PROMPT), out=out).status == "unknown"
+        elsewhere.rename(out)
+        outcome = client.images.once(Generate(PROMPT), out=out)
+    assert (outcome.status, outcome.resumed) == ("done", True)
+    assert outcome.unwrap()[0].bytes
+    assert server.billed == {PROMPT: 1}
+
+
 def test_a_call_that_waits_for_a_process_that_is_killed_reports_an_unknown_job(
     server: BillingServer, shared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claims, "LEASE", LEASE)
     process = begin(server.base_url, shared, str(tmp_path / "out"), ["hold this"])
     assert server.arrived.wait(30)
-    waits = claim_ledger.ClaimLedger._wait
-
-    def kill(*args: Any) -> None:
-        waits(*args)
-        os.kill(process, signal.SIGKILL)
-
-    monkeypatch.setattr(claim_ledger.ClaimLedger, "_wait", kill)
+    monkeypatch.setattr(
+        ClaimLedger, "wait_until_free", before_waiting(lambda: os.kill(process, signal.SIGKILL))
+    )
     with Client(base_url=server.base_url, api_key="", rate_limit=None, shared=shared) as client:
         outcome = client.images.once(Generate("hold this"), out=tmp_path / "out")
     assert exit_code() == -9
@@ -80,13 +94,7 @@ def test_a_call_that_waits_for_another_process_gets_its_outcome(
     monkeypatch.setattr(claims, "LEASE", LEASE)
     begin(server.base_url, shared, str(tmp_path / "out"), ["hold this"])
     assert server.arrived.wait(30)
-    waits = claim_ledger.ClaimLedger._wait
-
-    def answer(*args: Any) -> None:
-        waits(*args)
-        server.released.set()
-
-    monkeypatch.setattr(claim_ledger.ClaimLedger, "_wait", answer)
+    monkeypatch.setattr(ClaimLedger, "wait_until_free", before_waiting(server.released.set))
     with Client(base_url=server.base_url, api_key="", rate_limit=None, shared=shared) as client:
         outcome = client.images.once(Generate("hold this"), out=tmp_path / "out")
     assert exit_code() == 0

@@ -34,13 +34,16 @@ from imagesdk import (
     SharedStore,
 )
 from imagesdk._coordination import claim_ledger, claims, store_thread
+from imagesdk._coordination.claim_ledger import ClaimLedger
 from imagesdk._coordination.claim_list import open_claims
 from imagesdk._coordination.claims import LEASE, Claim, dumps
 from imagesdk._coordination.redis_store import RedisStore
 from imagesdk._coordination.sqlite_store import SqliteStore
 from imagesdk._coordination.store import StoreUnavailable
 from imagesdk._coordination.stores import open_store
-from tests.ledger.conftest import Once
+from imagesdk.events import Event, LimitWaiting
+from imagesdk.fan_out.claim_store import ClaimStore
+from tests.ledger.conftest import Once, before_waiting
 from tests.support.billing_server import BillingServer
 from tests.support.small_images import png
 from tests.support.stepped_calls import CallOutcome, Steps, Threads, by_task
@@ -169,8 +172,8 @@ async def test_a_key_of_another_job_is_refused_before_anything_is_sent(
     server: BillingServer, once: Once
 ) -> None:
     await once("a cat", key="cover 1")
-    for options in ({"prompt": "a dog"}, {"prompt": "a cat", "extra_body": {"seed": 7}}):
-        outcome = await once(**options, key="cover 1")
+    for prompt, extra in (("a dog", None), ("a cat", {"seed": 7})):
+        outcome = await once(prompt, key="cover 1", extra_body=extra)
         assert outcome.status == "refused"
         assert isinstance(outcome.error, InvalidRequestError)
         assert "'cover 1' belongs to another job" in str(outcome.error)
@@ -248,13 +251,22 @@ async def test_a_client_without_a_store_says_what_to_set(make_client: Callable[.
 
 
 async def test_a_call_stops_waiting_for_another_one_when_its_time_is_over(
-    server: BillingServer, once: Once
+    server: BillingServer, once: Once, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    outcomes: list[Outcome] = []
+    wait = ClaimLedger.wait_until_free
+
+    async def wait_until_free(ledger: ClaimLedger, key: str, *, deadline: float | None) -> bool:
+        assert deadline is not None
+        return await wait(ledger, key, deadline=deadline - 60)
+
+    monkeypatch.setattr(ClaimLedger, "wait_until_free", wait_until_free)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(once, "hold this")
         await arrival(server)
-        outcome = await once("hold this", timeout=0.05)
+        outcomes.append(await once("hold this", timeout=60))
         server.released.set()
+    [outcome] = outcomes
     assert outcome.status == "unknown"
     assert isinstance(outcome.error, APITimeoutError)
     assert "still working on this job" in str(outcome.error)
@@ -264,14 +276,21 @@ async def test_a_call_stops_waiting_for_another_one_when_its_time_is_over(
 async def test_a_job_that_waits_for_the_rate_limit_is_free_when_its_call_is_cancelled(
     server: BillingServer, make_client: Callable[..., AsyncClient], shared: str, claim: ReadClaim
 ) -> None:
-    limit = RateLimit(1, per=3600.0)
-    async with make_client(server.base_url, shared=shared, rate_limit=limit) as client:
+    scope = anyio.CancelScope()
+
+    def cancel(event: Event) -> None:
+        if isinstance(event, LimitWaiting):
+            scope.cancel()
+
+    options: dict[str, Any] = {"rate_limit": RateLimit(1, per=3600.0), "observers": [cancel]}
+    async with make_client(server.base_url, shared=shared, **options) as client:
         await client.images.once("a cat")
-        with anyio.move_on_after(0.05):
+        with scope:
             await client.images.once("a dog", key="k")
     found = claim("k")
     assert found is not None
     assert (found.state, found.owner) == ("planned", "")
+    assert server.asked == ["a cat"]
 
 
 async def test_a_call_that_is_cancelled_after_its_request_was_sent_leaves_an_unknown_job(
@@ -371,11 +390,31 @@ async def test_a_store_that_is_away_ends_a_call_within_its_time_and_nothing_is_s
     server: BillingServer, once: Once, outage: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outage.error = StoreUnavailable("it is away")
-    with pytest.raises(CoordinationError, match="cannot be reached: it is away"):
+    with pytest.raises(CoordinationError, match="cannot be reached"):
         await once("a cat", timeout=0.05)
     with monkeypatch.context() as patch:
         patch.setattr(claim_ledger, "PATIENCE", 0.05)
-        with pytest.raises(CoordinationError, match="cannot be reached: it is away"):
+        with pytest.raises(CoordinationError, match="cannot be reached"):
+            await once("a cat")
+    assert not server.asked
+    outage.error = None
+    assert (await once("a cat")).status == "done"
+
+
+async def test_a_store_that_goes_away_just_before_a_job_is_sent_ends_the_call_and_nothing_is_sent(
+    server: BillingServer, once: Once, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sending = ClaimStore.sending
+
+    with monkeypatch.context() as patch:
+
+        async def away(*args: Any) -> None:
+            patch.setattr(claim_ledger, "PATIENCE", 0.05)
+            outage.error = StoreUnavailable("it is away")
+            await sending(*args)
+
+        patch.setattr(ClaimStore, "sending", away)
+        with pytest.raises(CoordinationError, match="cannot be reached"):
             await once("a cat")
     assert not server.asked
     outage.error = None
@@ -385,18 +424,15 @@ async def test_a_store_that_is_away_ends_a_call_within_its_time_and_nothing_is_s
 async def test_a_call_that_waits_for_another_one_learns_that_the_store_is_away(
     server: BillingServer, once: Once, outage: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waits = claim_ledger.ClaimLedger._wait
-
-    def break_down(*args: Any) -> None:
-        waits(*args)
+    def break_down() -> None:
         outage.error = StoreUnavailable("it is away")
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(once, "hold this")
         await arrival(server)
         monkeypatch.setattr(claim_ledger, "PATIENCE", 0.05)
-        monkeypatch.setattr(claim_ledger.ClaimLedger, "_wait", break_down)
-        with pytest.raises(CoordinationError, match="it is away"):
+        monkeypatch.setattr(ClaimLedger, "wait_until_free", before_waiting(break_down))
+        with pytest.raises(CoordinationError, match="cannot be reached"):
             await once("hold this")
         outage.error = None
         server.released.set()
@@ -412,6 +448,8 @@ async def test_images_that_arrive_while_the_store_is_away_are_kept_and_recorded_
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    outcomes: list[Outcome] = []
+
     async def break_down() -> None:
         await arrival(server)
         outage.error = error
@@ -420,8 +458,9 @@ async def test_images_that_arrive_while_the_store_is_away_are_kept_and_recorded_
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(break_down)
         with caplog.at_level(logging.WARNING, "imagesdk"):
-            outcome = await once("hold this")
+            outcomes.append(await once("hold this"))
     outage.error = None
+    [outcome] = outcomes
     assert outcome.status == "done"
     assert isinstance(outcome.unrecorded, CoordinationError)
     assert "is not in the ledger" in caplog.text
@@ -435,6 +474,8 @@ async def test_images_that_arrive_while_the_store_is_away_are_kept_and_recorded_
 async def test_images_of_a_call_whose_claim_another_one_has_taken_are_kept(
     server: BillingServer, once: Once, claim: ReadClaim, shared: str
 ) -> None:
+    outcomes: list[Outcome] = []
+
     async def take_over() -> None:
         await arrival(server)
         mine = claim("k")
@@ -446,7 +487,8 @@ async def test_images_of_a_call_whose_claim_another_one_has_taken_are_kept(
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(take_over)
-        outcome = await once("hold this", key="k")
+        outcomes.append(await once("hold this", key="k"))
+    [outcome] = outcomes
     assert outcome.status == "done"
     assert outcome.unwrap()[0].bytes
     assert "Another call has taken" in str(outcome.unrecorded)
@@ -463,12 +505,6 @@ async def test_an_owner_is_not_taken_for_dead_because_the_store_was_away(
     async def call() -> None:
         outcomes.append(await once("hold this", retry_unknown=True))
 
-    waits = claim_ledger.ClaimLedger._wait
-
-    def answer(*args: Any) -> None:
-        waits(*args)
-        server.released.set()
-
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(call)
         await arrival(server)
@@ -476,11 +512,13 @@ async def test_an_owner_is_not_taken_for_dead_because_the_store_was_away(
         with pytest.raises(CoordinationError):
             await once("hold this", timeout=0.01)
         is_held = Claim.is_held
-        monkeypatch.setattr(
-            Claim, "is_held", lambda claim, now, since: is_held(claim, now + LEASE, since + LEASE)
-        )
+
+        def is_held_later(claim: Claim, now: float, since: float) -> bool:
+            return is_held(claim, now + LEASE, since + LEASE)
+
+        monkeypatch.setattr(Claim, "is_held", is_held_later)
         outage.error = None
-        monkeypatch.setattr(claim_ledger.ClaimLedger, "_wait", answer)
+        monkeypatch.setattr(ClaimLedger, "wait_until_free", before_waiting(server.released.set))
         outcomes.append(await once("hold this", retry_unknown=True))
     assert [outcome.status for outcome in outcomes] == ["done", "done"]
     assert server.billed == {"hold this": 1}

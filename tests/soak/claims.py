@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -38,7 +38,7 @@ def kills(seed: int, first: int, count: int) -> Counter[str]:
 
 
 @contextmanager
-def _ledger(*, with_redis: bool) -> Iterator[tuple[str, str]]:
+def _ledger(*, with_redis: bool) -> Generator[tuple[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         if not with_redis:
             yield f"sqlite:///{folder}/ledger.db", f"{folder}/out"

@@ -32,7 +32,7 @@ POINTS: dict[str, tuple[object, str, bool]] = {
     "before the commit of sending": (ClaimStore, "sending", False),
     "after the commit of sending": (ClaimStore, "sending", True),
     "when the request was sent": (TrackedBody, "__anext__", False),
-    "when the response has arrived": (vars(worker)["_JobRun"], "receive", False),
+    "when the response has arrived": (worker.JobRun, "receive", False),
     "after the commit of received": (ClaimStore, "received", True),
     "after the rename": (output_files, "move_if_free", True),
     "before the commit of done": (ClaimStore, "done", False),
