@@ -321,7 +321,8 @@ class AsyncImages:
                 block is read in a thread.
             out: A folder or its URL, or a template with ``{job}``, ``{id}`` or ``{slug}``. Without ``out`` images stay in
                 memory, and the run pauses while 16 outcomes are unread.
-            journal: The local file that records the jobs. ``True``: ``journal.db`` in a local ``out``. ``None``: none.
+            journal: The local file that records the jobs. ``True``: ``journal.db`` in the folder of ``out``, which must
+                be local then. ``False`` or ``None``: no journal.
             defaults: Parameters for jobs that are only prompts. Its own prompt is not used.
             concurrency: Maximum number of jobs in flight. ``None``: as many as the rate limit allows.
             delivery: ``"at_most_once"``: the run never repeats an attempt that may have been billed.
