@@ -64,11 +64,7 @@ async def test_a_file_that_is_gone_or_changed_is_reported_and_not_paid_for_again
     assert statuses(await runs.all(["a cat"], retry_unknown=True)) == ["done"]
 
 
-@pytest.mark.parametrize("has_exclusive_mode", [True, False])
-async def test_a_run_replaces_no_file_that_it_did_not_write(
-    runs: Runs, lab: Lab, has_exclusive_mode: bool
-) -> None:
-    lab.has_exclusive_mode = has_exclusive_mode
+async def test_a_run_replaces_no_file_that_it_did_not_write(runs: Runs, lab: Lab) -> None:
     lab.put("b/0-cat.png", b"of another program")
     [outcome] = await runs.all([Labelled("cat", "a cat")])
     assert outcome.unwrap()[0].location == "lab://b/0-cat-2.png"

@@ -77,11 +77,7 @@ async def test_a_stream_a_url_of_the_server_and_a_download_are_written_to_urls(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("has_exclusive_mode", [True, False])
-async def test_a_call_replaces_a_file_and_a_temporary_one_is_gone(
-    client: AsyncClient, lab: Lab, has_exclusive_mode: bool
-) -> None:
-    lab.has_exclusive_mode = has_exclusive_mode
+async def test_a_call_replaces_a_file_and_a_temporary_one_is_gone(client: AsyncClient, lab: Lab) -> None:
     lab.put("b/cat.png", b"old")
     async with client:
         response = await client.images.generate("a cat", out="lab://b/cat.png")

@@ -30,7 +30,6 @@ class Lab:
     problem: Exception | None = None
     """Raised when a file is created."""
     loses_bytes: bool = False
-    has_exclusive_mode: bool = True
     may_list: bool = True
     """Without it, S3 says of a missing object that it is forbidden."""
     held: threading.Event | None = None
@@ -85,8 +84,6 @@ def laboratory() -> Generator[Lab, None, None]:
                 return _super(super())._open(path, mode, **kwargs)
             if lab.problem is not None:
                 raise lab.problem
-            if "x" in mode and not lab.has_exclusive_mode:
-                raise ValueError(f"unsupported mode {mode}")
             _super(super())._open(path, mode, **kwargs)
             self.store[path] = File(self, path)
             return self.store[path]
