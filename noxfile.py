@@ -50,6 +50,15 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
+def engines(session: nox.Session) -> None:
+    """Workers of Ray, Celery, Dask and others that are killed, and a server of S3; needs Debian's redis-server."""
+    session.install("-e", ".[test,ray,celery,dask]", *nox.project.dependency_groups(PROJECT, "engines"))
+    session.run(
+        "python", "-m", "pytest", "--numprocesses=4", "-m", "engines", "tests/engines", *session.posargs
+    )
+
+
+@nox.session
 def contract(session: nox.Session) -> None:
     """Schemathesis against the OpenAPI document of the emulator."""
     session.install("-e", ".[emulator]", *nox.project.dependency_groups(PROJECT, "contract"))

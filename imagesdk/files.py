@@ -21,7 +21,7 @@ from imagesdk._calls.raw import ignore_body
 from imagesdk._engine.call import Result
 from imagesdk._engine.sink import discard
 from imagesdk._media.atomic import move_into_place
-from imagesdk._media.output import check_writable, expand_output_path, literal_template
+from imagesdk._media.output import check_writable, expand_local_path, literal_template
 from imagesdk._protocol import files_api
 from imagesdk._protocol.requests import Request
 from imagesdk._runtime.threads import run_blocking
@@ -173,7 +173,7 @@ class AsyncFiles:
             APIError: If the request fails in another way.
             OSError: If ``to`` cannot be written.
         """
-        path = Path(expand_output_path("to", to))
+        path = Path(expand_local_path("to", to))
         await run_blocking(check_writable, path.parent, literal_template(path.name))
         result = await self._content(file, timeout, path.parent)
         received = result.sink.images[0]

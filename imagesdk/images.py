@@ -319,10 +319,10 @@ class AsyncImages:
         Args:
             jobs: Jobs, prompts and :class:`Labelled` jobs, in any iterable. Jobs are read lazily. An iterator that may
                 block is read in a thread.
-            out: A folder, or a template with ``{job}``, ``{id}`` or ``{slug}``. Without ``out`` images stay in memory,
-                and the run pauses while 16 outcomes are unread.
-            journal: The file that records the jobs. ``True``: ``journal.db`` in the folder of ``out``. ``False`` or
-                ``None``: no journal.
+            out: A folder or its URL, or a template with ``{job}``, ``{id}`` or ``{slug}``. Without ``out`` images stay in
+                memory, and the run pauses while 16 outcomes are unread.
+            journal: The local file that records the jobs. ``True``: ``journal.db`` in the folder of ``out``, which must
+                be local then. ``False`` or ``None``: no journal.
             defaults: Parameters for jobs that are only prompts. Its own prompt is not used.
             concurrency: Maximum number of jobs in flight. ``None``: as many as the rate limit allows.
             delivery: ``"at_most_once"``: the run never repeats an attempt that may have been billed.
@@ -464,7 +464,7 @@ class AsyncImages:
 
         Args:
             image: An image of a response, or a URL.
-            to: The file to write: a path, a folder, or a template with ``{index}`` and ``{ext}``. Default: no file.
+            to: The file to write: a path, folder, URL, or template with ``{index}`` and ``{ext}``. Default: no file.
             timeout: Seconds for the whole download, or :class:`Timeouts`. Default: that of the client.
 
         Raises:

@@ -63,7 +63,8 @@ class CallOptions(TypedDict, total=False):
         out: Where to write the images while they arrive: a folder (``"cats/"``), one file (``"cat.png"``) or a template
             such as ``"cats/{slug}-{index}.{ext}"``. Fields are ``{index}`` (position in the response, from 0), ``{job}``
             (position in a run), ``{id}`` (of the call), ``{slug}`` (of the prompt) and ``{ext}`` (from the bytes).
-            ``~/`` is the home folder. Existing files are replaced. Default: images stay in memory.
+            ``~/`` is the home folder. A URL such as ``"s3://bucket/cats/"`` names a remote folder (extra ``fsspec``).
+            Existing files are replaced. Default: images stay in memory.
         timeout: Seconds for the whole call, with retries and the wait for the rate limit; or :class:`Timeouts`. Default:
             that of the client.
         check: Whether a request that breaks a rule of its model is refused. Default: as the client is set.

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 from attrs import field, frozen
 
 from imagesdk._media.atomic import write_file
-from imagesdk._media.output import image_path
+from imagesdk._media.output import expand_local_path, image_path
 from imagesdk._media.pillow import eight_bit, require_pillow
+from imagesdk._media.remote_path import RemotePath
 from imagesdk._media.sniff import HEAD_SIZE, OCTET_STREAM, extension, sniff
 from imagesdk._media.upload import AsyncReadable, Encoded, Upload
 from imagesdk.errors import APIResponseError, ImageNotLoadedError, printable
@@ -64,7 +65,7 @@ class Image:
     url: str | None = None
     """The URL of the image, if the server returned URLs."""
     path: Path | None = None
-    """The file of the image, if ``out=`` was given."""
+    """The local file of the image, if ``out=`` was given."""
     media_type: str | None = None
     """Media type according to the bytes, e.g. ``"image/png"``."""
     width: int | None = None
@@ -78,10 +79,17 @@ class Image:
     extra: Mapping[str, Any] = field(factory=dict[str, Any], converter=_plain)
     """Fields of the response without an attribute of their own."""
     _data: _Bytes | None = field(default=None, alias="data")
+    _remote: RemotePath | None = field(default=None, alias="remote")
+
+    @property
+    def location(self) -> str | None:
+        """Where ``out=`` has put the image: its path, or its URL such as ``s3://bucket/cat.png``, without a password."""
+        place = self.path or self._remote
+        return None if place is None else str(place)
 
     @property
     def bytes(self) -> _Bytes:
-        """The encoded image. Reads the file on every access if the image has a path.
+        """The encoded image. Reads the file on every access if the image is in a file, and not in memory.
 
         Raises:
             ImageNotLoadedError: If the image is only a URL so far.
@@ -91,13 +99,17 @@ class Image:
             return self._data
         if self.path is not None:
             return self.path.read_bytes()
+        if self._remote is not None:
+            from imagesdk._media.remote_files import read
+
+            return read(self._remote)
         where = f" ({self.url.split('?')[0]})" if self.url else ""
         raise ImageNotLoadedError(f"This image is only a URL so far{where}.", remedies=(Remedy.LOAD_IMAGE,))
 
     @property
     def loaded(self) -> bool:
-        """Whether the image is in memory or in a file."""
-        return self._data is not None or self.path is not None
+        """Whether the image is in memory or in a file, local or remote."""
+        return self._data is not None or self.location is not None
 
     @property
     def b64_json(self) -> str | None:
@@ -116,7 +128,9 @@ class Image:
             ImageNotLoadedError: If the image is only a URL so far.
             OSError: If the file cannot be written.
         """
-        final = image_path("path", path, self.index, extension(self.media_type))
+        local = expand_local_path("path", path, Remedy.DOWNLOAD_TO_URL)
+        final = image_path("path", local, self.index, extension(self.media_type))
+        assert isinstance(final, Path)  # noqa: S101 - a local path was checked
         return write_file(final, self.bytes)
 
     def to_pil(self) -> PIL.Image.Image:
@@ -192,8 +206,8 @@ class Image:
             facts.append(self.media_type)
         if self.width and self.height:
             facts.append(f"{self.width}x{self.height}")
-        if self.path is not None:
-            facts.append(f"path={str(self.path)!r}")
+        if self.location is not None:
+            facts.append(f"{'path' if self.path else 'location'}={self.location!r}")
         elif self._data is not None:
             facts.append(f"{len(self._data)} bytes")
         elif self.url:

@@ -22,7 +22,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = (
     {"__main__"},
     {"cli", "testing"},
-    {"emulator", "telemetry"},
+    {"emulator", "telemetry", "integrations"},
     {"_sync"},
     {"client"},
     {"images", "batches"},

@@ -44,7 +44,7 @@ def line_call(
         parse=partial(parse_response, profile=profile),
         timeouts=context.defaults.timeouts,
         idempotency_key=idempotency_key or new_idempotency_key(),
-        folder=None if template is None else template.folder,
+        folder=None if template is None else template.temporary_folder,
         owner=owner,
         fsync=fsync or context.defaults.fsync,
         profile=profile,

@@ -96,7 +96,7 @@ async def build_call(
             idempotency_key=settings.idempotency_key,
             headers=settings.headers,
             query=settings.query,
-            folder=template.folder if template else None,
+            folder=template.temporary_folder if template else None,
             fsync=settings.fsync,
             tokens=total_tokens,
             profile=profile,
@@ -107,7 +107,7 @@ async def build_call(
         if out is not None:
             open_out = partial(open_output, out, n=request.weight, job_id=call.id, slug=_slug(job))
             opened = await run_blocking(open_out)
-            call = evolve(call, folder=opened.folder)
+            call = evolve(call, folder=opened.temporary_folder)
             names = OutputNames(opened, call.id, _slug(job), call.fsync)
         yield PreparedCall(plan.job, call, inputs, names)
 

@@ -15,13 +15,11 @@ import attrs
 
 from imagesdk._calls.build import ClientContext, PreparedCall, price_of
 from imagesdk._calls.call_options import deadline_of, timeouts_of
-from imagesdk._calls.file_names import OutputNames
+from imagesdk._calls.file_names import OutputNames, check_target, write_target
 from imagesdk._engine.call import Call, Result
 from imagesdk._engine.download import Downloader
 from imagesdk._engine.sink import ImageSink, ReceivedImage, discard
-from imagesdk._media.atomic import write_file
-from imagesdk._media.output import image_path
-from imagesdk._media.sniff import HEAD_SIZE, extension, sniff
+from imagesdk._media.output import OutputPath
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.responses import ParsedResponse
 from imagesdk._runtime.threads import run_blocking
@@ -99,18 +97,22 @@ async def place_images(
     images: list[Image] = []
     problem: OSError | None = None
     try:
-        with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=names is None or not names.is_remote):
             for image in response.data:
                 received = _received(result, image.index)
-                path = image.path
+                placed = image
                 if received is not None and received.temporary is not None and names is not None:
                     try:
-                        path = await names.move_into_place(image.index, received)
+                        placed = at(image, await names.move_into_place(image.index, received))
                     except OSError as error:
                         if problem is not None:
                             problem.add_note(str(error))
                         problem = problem or error
-                images.append(attrs.evolve(image, path=path))
+                images.append(placed)
+    except anyio.get_cancelled_exc_class():
+        if names is not None and names.is_recorded:  # the next run uploads them
+            result.sink.images.clear()
+        raise
     finally:
         await discard(result.sink)
     if problem is not None:
@@ -126,17 +128,25 @@ async def fetch_missing(
     for position, image in enumerate(images):
         if image.loaded or image.url is None:
             continue
-        sink = ImageSink(names.template.folder if names else None, fsync=call.fsync, owner=call.owner)
+        sink = ImageSink(
+            names.template.temporary_folder if names else None, fsync=call.fsync, owner=call.owner
+        )
         try:
             received = await fetch(downloader, image.url, sink, call.timeouts, call.deadline)
-            path = await names.move_into_place(image.index, received) if names else None
+            place = await names.move_into_place(image.index, received) if names else None
         except DownloadError as error:
             error.response = attrs.evolve(response, data=tuple(images))
             raise
         finally:
             await discard(sink)
-        images[position] = attrs.evolve(with_facts(image, received), path=path, data=received.data)
+        fetched = attrs.evolve(with_facts(image, received), data=received.data)
+        images[position] = fetched if place is None else at(fetched, place)
     return attrs.evolve(response, data=tuple(images))
+
+
+def at(image: Image, place: OutputPath) -> Image:
+    """Return an image that is in a file."""
+    return attrs.evolve(image, path=place) if isinstance(place, Path) else attrs.evolve(image, remote=place)
 
 
 def with_facts(image: Image, received: ReceivedImage) -> Image:
@@ -165,7 +175,7 @@ async def download(
     """Return the bytes of an image or a URL, and write them to a file if ``to`` is given."""
     index = 0 if isinstance(image, str) else image.index
     if to is not None:
-        await run_blocking(image_path, "to", to, index, "png")
+        await check_target(to, index)
     url = image if isinstance(image, str) else image.url
     if not isinstance(image, str) and (image.loaded or url is None):
         data = await run_blocking(lambda: image.bytes)
@@ -175,13 +185,8 @@ async def download(
         received = await fetch(context.downloader, url, ImageSink(None), timeouts, deadline_of(timeouts))
         data = received.data or b""
     if to is not None:
-        await run_blocking(_write, data, to, index)
+        await write_target(data, to, index)
     return data
-
-
-def _write(data: bytes, to: str | os.PathLike[str], index: int) -> Path:
-    facts = sniff(data[:HEAD_SIZE])
-    return write_file(image_path("to", to, index, extension(facts.media_type)), data)
 
 
 def _received(result: Result[ParsedResponse], index: int) -> ReceivedImage | None:

@@ -23,6 +23,9 @@ _Args = TypeVarTuple("_Args")
 _THREADS = 16
 """Threads per event loop."""
 _threads = PerLoop(lambda: anyio.CapacityLimiter(_THREADS))
+_TRANSFERS = 8
+"""Further threads per event loop, for files on other machines: a slow network keeps no local disk waiting."""
+_transfers = PerLoop(lambda: anyio.CapacityLimiter(_TRANSFERS))
 
 
 class _UninterruptibleWork(Generic[_T]):
@@ -89,11 +92,53 @@ async def run_blocking(function: Callable[[Unpack[_Args]], _T], *args: *_Args) -
     The function has ended, or will never start, when this returns or raises. (asyncio's own cancellation, as by its
     time-outs, passes shields. It would leave the thread behind, to write a file after all files were removed.)
     """
-    work = _UninterruptibleWork(lambda: function(*args))
+    return await _run(lambda: function(*args), _threads.get())
+
+
+async def run_stoppable(function: Callable[[Callable[[], bool]], _T], stopped: type[Exception]) -> _T:
+    """Run a function that transfers a file in one of our threads, and stop it when the caller is cancelled.
+
+    Args:
+        function: Called with a function that returns whether it should stop. Then it raises ``stopped``.
+        stopped: The type of that exception. It is not raised here.
+    """
+    stop = threading.Event()
+    results: list[_T] = []
+    failure: Exception | None = None
+
+    async def set_when_cancelled() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            stop.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(set_when_cancelled)
+        try:
+            results.append(await _run(lambda: function(stop.is_set), _transfers.get(), stop))
+        except stopped:
+            await anyio.sleep_forever()  # until the cancellation, which has set the event, is delivered
+        except Exception as error:  # noqa: BLE001 - the task group would wrap it
+            failure = error
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        try:
+            raise failure
+        finally:
+            failure = None  # its traceback holds this frame
+    return results[0]
+
+
+async def _run(
+    function: Callable[[], _T], limiter: anyio.CapacityLimiter, stop: threading.Event | None = None
+) -> _T:
+    work = _UninterruptibleWork(function)
     try:
-        return await anyio.to_thread.run_sync(work.run, limiter=_threads.get())
+        return await anyio.to_thread.run_sync(work.run, limiter=limiter)
     except BaseException as error:
         if lacking(error) and not work.has_started:
             return work.run()
+        if stop is not None:
+            stop.set()
         await work.abandon()
         raise

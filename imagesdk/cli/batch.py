@@ -220,6 +220,8 @@ def _write_gallery(options: Namespace) -> Path:
 
     folder = run_template(options.out).folder
     named = None if options.journal is None else Path(expand_output_path("journal", options.journal))
+    if not isinstance(folder, Path):  # remote images have no links; the page is beside the journal
+        folder = (named or Path()).parent
     return write_gallery(named or folder / FILE_NAME, folder / "index.html")
 
 
@@ -231,7 +233,7 @@ def _print(options: Namespace, outcome: Outcome) -> None:
     images = outcome.response or ()
     if not has_flag(options, "json"):
         for image in images:
-            print(image.path, flush=True)
+            print(image.location, flush=True)
         return
     error = outcome.error
     print_json(
@@ -239,7 +241,7 @@ def _print(options: Namespace, outcome: Outcome) -> None:
             "id": outcome.id,
             "place": outcome.place,
             "status": outcome.status,
-            "paths": [image.path for image in images],
+            "paths": [image.location for image in images],
             "cost_usd": outcome.cost,
             "attempts": outcome.attempts,
             "resumed": outcome.resumed,

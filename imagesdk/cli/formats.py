@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,12 +27,13 @@ def with_named_format(job: Job, out: str, base_url: str) -> Job:
     return attrs.evolve(job, output_format=named_format)
 
 
-def extension_warning(path: Path, media_type: str | None) -> str | None:
+def extension_warning(location: str, media_type: str | None) -> str | None:
     """Return a warning if a file name does not match its format; otherwise ``None``."""
     from imagesdk._media.sniff import extension, named_media_type
 
+    path = PurePath(location)
     named = named_media_type(path.name)
     if named is None or media_type is None or named == media_type:
         return None
     kind = media_type.removeprefix("image/").partition("+")[0].upper()
-    return f"{path} is a {kind}; a matching name is {path.with_suffix('.' + extension(media_type)).name}"
+    return f"{location} is a {kind}; a matching name is {path.with_suffix('.' + extension(media_type)).name}"

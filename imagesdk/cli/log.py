@@ -100,9 +100,11 @@ def error_of_record(record: JobRecord, options: Namespace) -> dict[str, Any] | N
 
 
 def paths_of(record: JobRecord, folder: Path) -> list[str]:
-    """Return the paths of the images of a job."""
+    """Return the paths or URLs of the images of a job."""
+    from imagesdk.fan_out.serialization import place_of
+
     images = (record.response or {}).get("images", [])
-    return [str(folder / image["file"]["path"]) for image in images if "file" in image]
+    return [str(place_of(image["file"], folder)) for image in images if "file" in image]
 
 
 def facts_of(record: JobRecord, folder: Path, options: Namespace) -> dict[str, Any]:

@@ -84,6 +84,8 @@ IN_OPTIONS: Final = {
     "ask_for_base64": "Add --response-format b64_json to receive the image itself.",
     "fetch_task": "Use a model that answers with images.",
     "install_heif": "Convert the image first.",
+    "pass_local_journal": "Give --journal run.db, a local file.",
+    "download_to_url": "",
 }
 """The wording for commands with the options that it names."""
 WITHOUT_OPTIONS: Final = {
@@ -99,6 +101,7 @@ WITHOUT_OPTIONS: Final = {
     "name_another_file": "Name another file.",
     "use_another_journal": "Wait until it ends.",
     "move_journal": "Put the journal into a folder that can be written to.",
+    "pass_local_journal": "Name a local journal.",
     "use_later_version": "Use that version.",
     "check_journal": "Restore the journal from a copy, or delete the damaged rows, which `imagesdk log --check` lists.",
     "restore_file": "Put the file back, or run the batch with --retry-unknown to make it again.",

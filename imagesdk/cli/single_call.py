@@ -6,7 +6,6 @@ import sys
 from argparse import Namespace
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagesdk.cli.exits import OK, UsageError
@@ -20,14 +19,13 @@ if TYPE_CHECKING:
 
 def make_images(options: Namespace, job: Job, doing: str) -> int:
     """Send ``job`` and print the paths of its images."""
-    from imagesdk._media.output import expand_output_path
+    from imagesdk._media.output import expand_output_path, is_file
 
     to_stdout = options.out == "-"
     if to_stdout and not options.dry_run:
         _check_stdout(options)
-    elif (
-        not (options.dry_run or options.force or "{" in options.out)
-        and Path(expand_output_path("out", options.out)).is_file()
+    elif not (options.dry_run or options.force or "{" in options.out) and is_file(
+        expand_output_path("out", options.out)
     ):
         raise UsageError(f"{options.out} already exists; --force replaces it")
     if options.timeout is not None and not options.timeout > 0:
@@ -51,11 +49,11 @@ def make_images(options: Namespace, job: Job, doing: str) -> int:
         print_json(_facts(response))
     else:
         for image in response:
-            print(image.path)
+            print(image.location)
             if image.loaded:
                 show(image.bytes, options.preview)
     for image in response:
-        if image.path is not None and (problem := extension_warning(image.path, image.media_type)):
+        if image.location is not None and (problem := extension_warning(image.location, image.media_type)):
             note(options, f"imagesdk: {problem}")
     return OK
 
@@ -96,10 +94,13 @@ def _status(options: Namespace, doing: str) -> Generator[None, None, None]:
 
 def _facts(response: ImagesResponse) -> dict[str, Any]:
     usage = response.usage
-    image_facts = ("path", "media_type", "width", "height", "url", "revised_prompt")
+    image_facts = ("media_type", "width", "height", "url", "revised_prompt")
     usage_facts = ("input_tokens", "output_tokens", "total_tokens")
     return {
-        "data": [{name: getattr(image, name) for name in image_facts} for image in response],
+        "data": [
+            {"path": image.location, **{name: getattr(image, name) for name in image_facts}}
+            for image in response
+        ],
         "created": None if response.created is None else int(response.created.timestamp()),
         "usage": None if usage is None else {name: getattr(usage, name) for name in usage_facts},
         "cost_usd": response.cost,

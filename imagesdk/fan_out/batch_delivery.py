@@ -201,7 +201,7 @@ class Deliverer:
     async def _read(self, batch: OpenBatch, file_id: str, found: _Found) -> None:
         board = self.board
         template = board.worker.template
-        folder = None if template is None else template.folder
+        folder = None if template is None else template.temporary_folder
         reader = LineReader(board.worker.context, file_id, folder, owner=board.worker.owner, fsync=True)
         slots = anyio.Semaphore(_AT_ONCE)
         began = time.monotonic()

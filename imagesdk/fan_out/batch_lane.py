@@ -338,7 +338,7 @@ class BatchLane:
                 worker = board.worker
                 assert worker.template is not None  # noqa: S101 - a lane needs out=
                 limits = board.limits.get(line.kind, self.shard_limits)
-                writer = InputWriter.of(worker.template.folder, worker.owner, limits)
+                writer = InputWriter.of(worker.template.temporary_folder, worker.owner, limits)
                 shard = board.shards[line.kind] = OpenShard(line.kind, writer)
             shard.entries.append(entry)
             await shard.writer.add(line)

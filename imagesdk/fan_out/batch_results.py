@@ -24,7 +24,7 @@ from imagesdk._calls.finish import describe, fetch_missing, place_images
 from imagesdk._calls.queries import send_query
 from imagesdk._calls.raw import ignore_body
 from imagesdk._engine.sink import discard
-from imagesdk._media.output import OutputTemplate, check_writable, slug
+from imagesdk._media.output import OutputTemplate, check_output, slug
 from imagesdk._protocol.batch_rules import fate_of_rest
 from imagesdk._protocol.files_api import file_request
 from imagesdk._protocol.retry import Failure
@@ -121,7 +121,7 @@ class BatchResults:
             if self._reader is None:
                 if not self.files:
                     return None
-                folder = None if self.template is None else self.template.folder
+                folder = None if self.template is None else self.template.temporary_folder
                 fsync = self.context.defaults.fsync
                 reader = LineReader(self.context, self.files[0], folder, fsync=fsync)
                 self._reader = await self.stack.enter_async_context(reader)
@@ -206,7 +206,7 @@ async def template_of(out: str | os.PathLike[str] | None) -> OutputTemplate | No
     if out is None:
         return None
     template = run_template(out)
-    await run_blocking(check_writable, template.folder, template.template)
+    await run_blocking(check_output, template)
     return template
 
 

@@ -20,6 +20,7 @@ from urllib.parse import quote
 from imagesdk._media.atomic import create_temporary, move_into_place
 from imagesdk._media.web_pages import page_head, page_script
 from imagesdk.fan_out.journal import read_records
+from imagesdk.fan_out.serialization import place_of
 from imagesdk.fan_out.store import JobRecord
 
 __all__ = ["write_gallery"]
@@ -106,8 +107,14 @@ def _images(job: JobRecord, folder: Path, beside: Path) -> Iterator[str]:
         shown, url = '<div class="gone">The image is in no file</div>', str(image.get("url", ""))
         link = f' href="{escape(url)}"' if url.startswith("https://") else ""
         if "file" in image:
-            source = escape(_address(folder / image["file"]["path"], beside))
-            shown, link = f'<img src="{source}" loading="lazy" decoding="async" alt="">', f' href="{source}"'
+            file = place_of(image["file"], folder)
+            shown = f'<div class="gone">{escape(str(file))}</div>'
+            if isinstance(file, Path):  # a browser has no address of a remote file
+                source = escape(_address(file, beside))
+                shown, link = (
+                    f'<img src="{source}" loading="lazy" decoding="async" alt="">',
+                    f' href="{source}"',
+                )
         several = f"{place + 1} of {len(images)}" if len(images) > 1 else None
         size = f"{image['width']} × {image['height']}" if image.get("width") else None
         short = [value for value in (job.model, size, f"${job.cost}" if job.cost else None, several) if value]
@@ -130,7 +137,7 @@ def _facts(job: JobRecord, image: Mapping[str, Any], size: str | None, several: 
         "created": response.get("created"),
         "usage": response.get("usage"),
         "request id": response.get("request_id"),
-        "file": file.get("path"),
+        "file": file.get("path") or file.get("url"),
         "media type": image.get("media_type"),
         "bytes": file.get("size"),
         "SHA-256": file.get("sha256"),

@@ -33,6 +33,7 @@ from typing import Any, Final
 import anyio
 from attrs import evolve
 
+from imagesdk._media.output import OutputTemplate
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import InvalidRequestError, JournalError
 from imagesdk.fan_out.database import (
@@ -119,11 +120,12 @@ class Journal(JobStore):
         with suppress(OSError):  # then the job stays unknown
             await run_blocking(set_aside, folder, owner_of(self.path, folder), record, answer)
 
-    async def recover(self, folder: Path) -> None:
-        """Put what earlier runs have received in place, then remove what they have left over. ``folder`` has the images."""
+    async def recover(self, template: OutputTemplate) -> None:
+        """Put what earlier runs have received in place, then remove what they have left over."""
+        folder = template.temporary_folder
         owner = owner_of(self.path, folder)
         found = await self.commits.run(lambda db: unfinished(db, self.path, folder, owner))
-        await run_blocking(put_in_place, found, folder, owner)
+        await run_blocking(put_in_place, found, template, owner)
 
     async def sent_since(self, at: float) -> list[tuple[str | None, int, float]]:
         """Return the model, images and time of each request of other processes since ``at`` (seconds since 1970)."""

@@ -1,4 +1,4 @@
-"""Output files of a run: unique names, moves to final names, and the state of files that an earlier run has written.
+"""Output files of a run, local and remote: unique names, moves to final names, and the state of written files.
 
 A run never replaces a file that it did not write. If a name is taken, the run appends a number:
 
@@ -26,13 +26,14 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import anyio
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from imagesdk._calls.file_names import OutputNames, keep
+from imagesdk._calls.file_names import OutputNames, keep, upload
 from imagesdk._engine.request_body import read_piece
 from imagesdk._engine.sink import ReceivedImage
 from imagesdk._media.atomic import move_if_free
-from imagesdk._media.output import OutputTemplate, check_place, slug
+from imagesdk._media.output import OutputPath, OutputTemplate, check_output, check_place, slug
+from imagesdk._media.remote_path import RemotePath
 from imagesdk._media.sniff import extension
 from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
 from imagesdk._runtime.threads import run_blocking
@@ -57,10 +58,12 @@ class WrittenFile:
     """Image file that a run has written, or is about to move to its final name."""
 
     index: int
-    path: Path
+    path: OutputPath
     temporary: Path
     sha256: str
     size: int
+    tag: str | None = None
+    """Hash that a remote file system has of the file."""
 
 
 class TakenNames:
@@ -70,24 +73,25 @@ class TakenNames:
         checked: Folders to which images can be moved.
     """
 
-    def __init__(self, *checked: Path) -> None:
-        self.checked: set[Path] = set(checked)
+    def __init__(self, *checked: OutputPath) -> None:
+        self.checked: set[OutputPath] = set(checked)
         self._lock = threading.Lock()
-        self._names: set[Path] = set()
+        self._names: set[OutputPath] = set()
 
-    def take(self, wanted: Path) -> Path:
-        """Reserve the wanted name, or a numbered one if it is taken. Blocks for moments."""
-        with self._lock:
-            path, number = wanted, 1
-            while path in self._names or os.path.lexists(path):
-                number += 1
-                if number > _MAX_NUMBER:
-                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(wanted))
-                path = wanted.with_stem(f"{wanted.stem}-{number}")
-            self._names.add(path)
-            return path
+    def take(self, wanted: OutputPath) -> OutputPath:
+        """Reserve the wanted name, or a numbered one if it is taken. Blocks."""
+        for number in range(1, _MAX_NUMBER + 1):
+            path = wanted if number == 1 else wanted.with_stem(f"{wanted.stem}-{number}")
+            with self._lock:
+                if path in self._names:
+                    continue
+                self._names.add(path)
+            if not is_there(path):  # remote files take a while, so without the lock
+                return path
+            self.release(path)
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(wanted))
 
-    def release(self, path: Path) -> None:
+    def release(self, path: OutputPath) -> None:
         """End a reservation: the file exists now, or will not be written."""
         with self._lock:
             self._names.discard(path)
@@ -98,6 +102,8 @@ class RunNames(OutputNames):
     """File names of one job of a run."""
 
     taken: TakenNames
+    owner: str = ""
+    """Name of the journal in temporary files; empty without a journal."""
     written: dict[int, WrittenFile] = field(factory=dict[int, WrittenFile])
     """By index of the image in the response."""
     before_move: Callable[[int, ReceivedImage], Awaitable[None]] | None = None
@@ -109,10 +115,15 @@ class RunNames(OutputNames):
         Raises:
             OSError: If it cannot.
         """
+        if self.is_remote:
+            if self.template.folder not in self.taken.checked:
+                await run_blocking(partial(check_output, self.template, owner, once=True))
+                self.taken.checked.add(self.template.folder)
+            return
         final, other = self.path(0, "png"), self.path(0, "webp")
         folder = final.parent if final.parent == other.parent else self.template.folder
         if folder not in self.taken.checked or len(os.fsencode(final.name)) > _SHORT_NAME:
-            await run_blocking(check_place, self.template.folder, final, other, owner)
+            await run_blocking(check_place, self.template.temporary_folder, final, other, owner)
             self.taken.checked.add(folder)
 
     async def reserve(self, index: int, received: ReceivedImage) -> WrittenFile:
@@ -120,13 +131,13 @@ class RunNames(OutputNames):
         self.written[index] = await run_blocking(self._reserve, index, received)
         return self.written[index]
 
-    async def move_into_place(self, index: int, received: ReceivedImage) -> Path:
-        """Move a temporary file to its final name, and return that name.
+    async def move_into_place(self, index: int, received: ReceivedImage) -> OutputPath:
+        """Move or upload a temporary file to its final name, and return that name.
 
         Raises:
             OSError: If the file cannot be moved. The error names the temporary file, which is kept.
         """
-        with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=not self.is_remote):
             try:
                 await self._move(index, received)
             except OSError as error:
@@ -143,7 +154,12 @@ class RunNames(OutputNames):
             await self.before_move(index, received)
         for _ in range(_MAX_RIVALS):
             try:
-                await run_blocking(partial(move_if_free, fsync=self.fsync), file.temporary, file.path)
+                if isinstance(file.path, RemotePath):
+                    content = await upload(file.temporary, file.path, replace=False, owner=self.owner)
+                    self.written[index] = evolve(file, tag=content.tag)
+                    await run_blocking(file.temporary.unlink)
+                else:
+                    await run_blocking(partial(move_if_free, fsync=self.fsync), file.temporary, file.path)
             except FileExistsError:  # another program has just created it
                 self.taken.release(file.path)
                 file = await self.reserve(index, received)
@@ -159,7 +175,16 @@ class RunNames(OutputNames):
         return WrittenFile(index, path, temporary, sha256, temporary.stat().st_size)
 
 
-def names_for(item: Item, name: str, template: OutputTemplate, taken: TakenNames, *, fsync: bool) -> RunNames:
+def names_for(
+    item: Item,
+    name: str,
+    template: OutputTemplate,
+    taken: TakenNames,
+    *,
+    fsync: bool,
+    owner: str,
+    is_recorded: bool,
+) -> RunNames:
     """Return the file names of a job. ``name`` is its ``{id}`` if it has no label."""
     job = item.job
     return RunNames(
@@ -169,6 +194,8 @@ def names_for(item: Item, name: str, template: OutputTemplate, taken: TakenNames
         fsync=fsync,
         job=item.place,
         taken=taken,
+        owner=owner,
+        is_recorded=is_recorded,
     )
 
 
@@ -199,20 +226,47 @@ def hash_of(path: Path) -> str:
 def state_of(files: list[WrittenFile]) -> State:
     """Move files that still have temporary names, and return the state of all. Blocks."""
     for file in files:
-        if not os.path.lexists(file.path) and hash_if_there(file.temporary) == file.sha256:
-            move_if_free(file.temporary, file.path, fsync=True)
+        if not is_there(file.path) and hash_if_there(file.temporary) == file.sha256:
+            if isinstance(file.path, RemotePath):
+                from imagesdk._media import remote_files
+
+                remote_files.upload(file.temporary, file.path, replace=False)
+                file.temporary.unlink()
+            else:
+                move_if_free(file.temporary, file.path, fsync=True)
     return state_as_is(files)
 
 
 def state_as_is(files: list[WrittenFile]) -> State:
     """Return the state of files, without moving any. Blocks."""
     for file in files:
-        sha256 = hash_if_there(file.path) or hash_if_there(file.temporary)
-        if sha256 is None:
+        found = has_content(file)
+        if found is None and (sha256 := hash_if_there(file.temporary)) is not None:
+            found = sha256 == file.sha256
+        if found is None:
             return "absent"
-        if sha256 != file.sha256:
+        if not found:
             return "changed"
     return "whole"
+
+
+def is_there(path: OutputPath) -> bool:
+    """Return whether a name is taken. Blocks."""
+    if isinstance(path, Path):
+        return os.path.lexists(path)
+    from imagesdk._media.remote_files import exists
+
+    return exists(path)
+
+
+def has_content(file: WrittenFile) -> bool | None:
+    """Return whether the final file has the content that was written; ``None`` if it is not there. Blocks."""
+    if isinstance(file.path, Path):
+        sha256 = hash_if_there(file.path)
+        return None if sha256 is None else sha256 == file.sha256
+    from imagesdk._media.remote_files import Content, holds
+
+    return holds(file.path, Content(file.sha256, file.size, file.tag))
 
 
 def hash_if_there(path: Path) -> str | None:

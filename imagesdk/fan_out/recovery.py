@@ -23,7 +23,15 @@ from typing import Any, Final
 from attrs import evolve, field, frozen
 
 from imagesdk._media.atomic import remove_left_over
-from imagesdk.fan_out.output_files import TakenNames, WrittenFile, hash_if_there, state_of
+from imagesdk._media.output import OutputTemplate
+from imagesdk.fan_out.output_files import (
+    TakenNames,
+    WrittenFile,
+    has_content,
+    hash_if_there,
+    is_there,
+    state_of,
+)
 from imagesdk.fan_out.rows import COLUMNS, DAMAGE, record_of
 from imagesdk.fan_out.serialization import files_of, with_files
 from imagesdk.fan_out.store import JobRecord
@@ -84,15 +92,21 @@ def unfinished(db: sqlite3.Connection, journal: Path, folder: Path, owner: str) 
     return found
 
 
-def put_in_place(found: Unfinished, folder: Path, owner: str) -> None:
+def put_in_place(found: Unfinished, template: OutputTemplate, owner: str) -> None:
     """Move received images to their final names, then remove what no record names. Blocks."""
     kept = {file.temporary.name for file in found.unrecorded}
     for file in found.files:
         with suppress(OSError):  # the job reports it
             state_of([file])
-        if hash_if_there(file.path) != file.sha256:
-            kept.add(file.temporary.name)
-    remove_left_over(folder, owner, kept)
+        with suppress(OSError):
+            if has_content(file):
+                continue
+        kept.add(file.temporary.name)
+    remove_left_over(template.temporary_folder, owner, kept)
+    if not isinstance(template.folder, Path):
+        from imagesdk._media import remote_files
+
+        remote_files.remove_left_over(template.folder, owner)
     for path in found.recorded:
         with suppress(OSError):
             path.unlink()
@@ -122,8 +136,8 @@ def _record_aside(db: sqlite3.Connection, aside: Mapping[str, Any]) -> bool:
 def _with_free_name(file: WrittenFile, taken: TakenNames) -> WrittenFile:
     """Return a file with a final name that no other file has."""
     with suppress(OSError):
-        if not os.path.lexists(file.path):
+        if not is_there(file.path):
             return evolve(file, path=taken.take(file.path))
-        if hash_if_there(file.path) != file.sha256 and hash_if_there(file.temporary) == file.sha256:
+        if not has_content(file) and hash_if_there(file.temporary) == file.sha256:
             return evolve(file, path=taken.take(file.path))
     return file

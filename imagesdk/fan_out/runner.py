@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
-from attrs import frozen
+from attrs import evolve, frozen
 
 from imagesdk._calls.build import ClientContext
-from imagesdk._media.output import OutputTemplate, check_writable, expand_output_path
+from imagesdk._media.output import OutputTemplate, check_output, expand_local_path
 from imagesdk._runtime.notify import Notifier
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import ConfigurationError
@@ -67,13 +67,15 @@ class Runner:
             if template is not None:
                 if path is not None:
                     path = await run_blocking(real_path, path)
-                    owner = owner_of(path, template.folder)
-                await run_blocking(check_writable, template.folder, template.template, owner)
+                    if not isinstance(template.folder, Path):
+                        template = evolve(template, spool=path.parent)
+                    owner = owner_of(path, template.temporary_folder)
+                await run_blocking(check_output, template, owner)
             store = JobStore()
             spent = Decimal(0)
             if path is not None and template is not None:
                 store = journal = await stack.enter_async_context(open_journal(path))
-                await journal.recover(template.folder)
+                await journal.recover(template)
                 await self._count_sent(journal)
                 if budget is not None:
                     spent = await journal.spent()
@@ -169,7 +171,12 @@ def _journal_path(
     if template is None:
         summary = "journal is given without out, but a journal records the output files of a run."
         raise ConfigurationError(summary, param="journal", remedies=(Remedy.PASS_OUT,))
-    return template.folder / FILE_NAME if journal is True else Path(expand_output_path("journal", journal))
+    if journal is not True:
+        return Path(expand_local_path("journal", journal, Remedy.PASS_LOCAL_JOURNAL))
+    if isinstance(template.folder, Path):
+        return template.folder / FILE_NAME
+    summary = f"out is the URL {template.folder}, and the journal of a run must be a local file."
+    raise ConfigurationError(summary, param="journal", remedies=(Remedy.PASS_LOCAL_JOURNAL,))
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@
 value                JSON
 ===================  ====================================================================
 file                 path relative to the folder of the journal, so that it can be moved
+remote file          URL without a password, and the hash that the file system has
 URL of an image      only until the image is in a file
 error of a file      class, ``errno``, ``strerror`` and path, so that it is restored as it was
 API key              never
@@ -23,6 +24,9 @@ from typing import Any
 import attrs
 
 from imagesdk import errors
+from imagesdk._calls.finish import at
+from imagesdk._media.output import OutputPath
+from imagesdk._media.remote_path import RemotePath
 from imagesdk.errors import APIError, APIStatusError, ImageSDKError
 from imagesdk.fan_out.output_files import WrittenFile
 from imagesdk.remedies import Remedy
@@ -44,8 +48,8 @@ def response_record(response: ImagesResponse, files: Iterable[WrittenFile], fold
         facts = _known({name: getattr(image, name) for name in _IMAGE_FACTS})
         if file := written.get(image.index):
             facts.pop("url", None)
-            paths = {"path": _from(file.path, folder), "temporary": _from(file.temporary, folder)}
-            facts["file"] = {**paths, "sha256": file.sha256, "size": file.size}
+            paths = {**_place(file.path, folder), "temporary": _from(file.temporary, folder)}
+            facts["file"] = _known({**paths, "sha256": file.sha256, "size": file.size, "tag": file.tag})
         images.append(facts)
     return _known(
         {
@@ -64,16 +68,28 @@ def files_of(record: Mapping[str, Any], folder: Path) -> list[WrittenFile]:
     """Return the files of a response."""
     found = [(image["index"], image["file"]) for image in record["images"] if "file" in image]
     return [
-        WrittenFile(index, folder / file["path"], folder / file["temporary"], file["sha256"], file["size"])
+        WrittenFile(
+            index,
+            place_of(file, folder),
+            folder / file["temporary"],
+            file["sha256"],
+            file["size"],
+            file.get("tag"),
+        )
         for index, file in found
     ]
 
 
+def place_of(file: Mapping[str, Any], folder: Path) -> OutputPath:
+    """Return the path or the URL of a file."""
+    return RemotePath(file["url"]) if "url" in file else folder / file["path"]
+
+
 def with_files(record: Mapping[str, Any], files: Iterable[WrittenFile], folder: Path) -> dict[str, Any]:
     """Return a response with other names for its files."""
-    paths = {file.index: _from(file.path, folder) for file in files}
+    places = {file.index: _place(file.path, folder) for file in files}
     images = [
-        {**image, "file": {**image["file"], "path": paths[image["index"]]}} if "file" in image else image
+        {**image, "file": {**image["file"], **places[image["index"]]}} if "file" in image else image
         for image in record["images"]
     ]
     return {**record, "images": images}
@@ -82,11 +98,9 @@ def with_files(record: Mapping[str, Any], files: Iterable[WrittenFile], folder: 
 def response_of(record: Mapping[str, Any], folder: Path) -> ImagesResponse:
     """Return the response of a record. Its images have the final paths of their files."""
     images = [
-        Image(
-            **{name: image.get(name) for name in _IMAGE_FACTS},
-            path=folder / image["file"]["path"] if "file" in image else None,
-        )
-        for image in record["images"]
+        image if "file" not in facts else at(image, place_of(facts["file"], folder))
+        for facts in record["images"]
+        for image in [Image(**{name: facts.get(name) for name in _IMAGE_FACTS})]
     ]
     return ImagesResponse(
         data=tuple(images),
@@ -145,6 +159,10 @@ def _chosen(record: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 def _known(facts: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def _place(path: OutputPath, folder: Path) -> dict[str, str]:
+    return {"path": _from(path, folder)} if isinstance(path, Path) else {"url": path.url}
 
 
 def _from(path: Path, folder: Path) -> str:

@@ -160,7 +160,15 @@ class JobWorker:
         """Return the file names of a job; ``None`` for images in memory."""
         if self.template is None:
             return None
-        return names_for(item, record.id, self.template, self.taken, fsync=fsync)
+        return names_for(
+            item,
+            record.id,
+            self.template,
+            self.taken,
+            fsync=fsync,
+            owner=self.owner,
+            is_recorded=self.store.persistent,
+        )
 
     async def _claim(self, item: Item, prepared: PreparedCall, on_granted: Callable[[], None]) -> JobRun:
         request, store = prepared.call.request, self.store
@@ -351,7 +359,7 @@ class JobRun:
             with anyio.CancelScope(shield=True):
                 files = await self.reserve_names(result)
                 fatal = await self.record_received(response, files)
-                response = await place_images(response, result, self.names)
+            response = await place_images(response, result, self.names)
             cost = response.cost
             response, files = await self.fetch(response, [])
             if fatal is None:
@@ -373,7 +381,7 @@ class JobRun:
             await store.received(self.record, response, files)
         except STORE_ERRORS as problem:
             if self.worker.template is not None:
-                await store.set_aside(self.record, response, files, self.worker.template.folder)
+                await store.set_aside(self.record, response, files, self.worker.template.temporary_folder)
             return problem
         return None
 

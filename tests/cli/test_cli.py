@@ -18,6 +18,7 @@ from PIL import Image
 from imagesdk.cli import demo
 from imagesdk.emulator import Emulator
 from tests.support.commands import environment_of, run_command
+from tests.support.file_systems import laboratory
 from tests.support.odd_images import phone
 from tests.support.small_images import png
 
@@ -334,3 +335,25 @@ def test_a_retirement_warning_is_one_line_on_stderr() -> None:
         command = [sys.executable, "-c", program, *arguments]
         done = subprocess.run(command, capture_output=True, env=environment_of(""))
         assert (done.returncode, done.stderr) == (0, text)
+
+
+def test_images_are_written_to_urls(run: Run, tmp_path: Path) -> None:
+    with laboratory() as lab:
+        made = run("generate", "a cat", "-o", "lab://b/cat.png", *CHEAP)
+        assert (made.returncode, made.stdout.strip()) == (0, b"lab://b/cat.png")
+        assert b"already exists" in run("generate", "a cat", "-o", "lab://b/cat.png", *CHEAP).stderr
+        facts = json.loads(run("generate", "a dog", "-o", "lab://b/{slug}.{ext}", "--json", *CHEAP).stdout)
+        assert facts["data"][0]["path"] == "lab://b/a-dog.png"
+        arguments = ("batch", "-", "-o", "lab://b/run/", *CHEAP)
+        refused = run(*arguments, stdin=b"a cow\n")
+        assert refused.returncode == 2
+        assert b"Give --journal run.db, a local file." in refused.stderr
+        made = run(*arguments, "--journal", "run.db", "--gallery", stdin=b"a cow\n")
+        assert made.stdout.strip() in (tmp_path / "index.html").read_bytes()
+        assert made.stdout.startswith(b"lab://b/run/a-cow-")
+        assert made.stdout.strip() in run("log", "run.db").stdout
+        assert set(lab.content()) == {
+            "b/cat.png",
+            "b/a-dog.png",
+            made.stdout.decode().strip().removeprefix("lab://"),
+        }
