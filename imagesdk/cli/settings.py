@@ -20,6 +20,9 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "redis": ("redis",),
     "fsspec": ("fsspec",),
     "otel": ("opentelemetry-api",),
+    "ray": ("ray",),
+    "celery": ("celery",),
+    "dask": ("distributed",),
 }
 """The distributions of each extra."""
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")

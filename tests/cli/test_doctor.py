@@ -102,12 +102,13 @@ def test_the_doctor_lists_missing_extras_with_what_they_need(
 
 
 def test_the_table_of_extras_is_that_of_the_package() -> None:
+    import re
     import tomllib
 
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
     declared = project["optional-dependencies"]
     assert {name: [*names] for name, names in settings.EXTRAS.items()} == {
-        name: [line.partition(">=")[0] for line in declared[name]]
+        name: [re.split(r"[\[>]", line)[0] for line in declared[name]]
         for name in declared
         if name not in {"test", "all"}
     }
