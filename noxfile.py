@@ -54,7 +54,15 @@ def engines(session: nox.Session) -> None:
     """Workers of Ray, Celery, Dask and others that are killed, and a server of S3; needs Debian's redis-server."""
     session.install("-e", ".[test,ray,celery,dask]", *nox.project.dependency_groups(PROJECT, "engines"))
     session.run(
-        "python", "-m", "pytest", "--numprocesses=4", "-m", "engines", "tests/engines", *session.posargs
+        "python",
+        "-m",
+        "pytest",
+        "--numprocesses=4",
+        "-rP",
+        "-m",
+        "engines",
+        "tests/engines",
+        *session.posargs,
     )
 
 

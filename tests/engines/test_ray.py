@@ -68,6 +68,6 @@ def test_jobs_survive_actors_that_are_killed(tmp_path: Path) -> None:
                 killer.join()
             assert sorted(row["isbn"] for row in rows) == list(range(JOBS))
             # The last rows of a batch may wait for the lease of a dead actor, 30 seconds.
-            print("ray:", shop.check(rows, slowness=1.3))
+            print("ray:", shop.check(rows))
     finally:
         ray.shutdown()
