@@ -13,6 +13,7 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.sessions = ["lint", "types", "facade", "tests"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
+ENGINES = (".[test,ray,celery,dask]", *nox.project.dependency_groups(PROJECT, "engines"))
 RECIPE_KILLS = "tests/engines/test_recipe_kills.py"
 
 
@@ -53,7 +54,7 @@ def browser(session: nox.Session) -> None:
 @nox.session
 def engines(session: nox.Session) -> None:
     """Workers of Ray, Celery and Dask that are killed, the recipes, and a server of S3; needs Debian's redis-server."""
-    _install_engines(session)
+    session.install("-e", *ENGINES)
     options = ("--numprocesses=4", "-rP", "-m", "engines", f"--ignore={RECIPE_KILLS}")
     session.run("python", "-m", "pytest", *options, "tests/engines", *session.posargs)
 
@@ -61,13 +62,9 @@ def engines(session: nox.Session) -> None:
 @nox.session
 def recipes(session: nox.Session) -> None:
     """The recipes for DBOS, Dramatiq, RQ and Kubernetes, whose processes are killed; never part of the tests."""
-    _install_engines(session)
+    session.install("-e", *ENGINES)
     options = ("--numprocesses=4", "-rP", "-m", "engines")
     session.run("python", "-m", "pytest", *options, RECIPE_KILLS, *session.posargs)
-
-
-def _install_engines(session: nox.Session) -> None:
-    session.install("-e", ".[test,ray,celery,dask]", *nox.project.dependency_groups(PROJECT, "engines"))
 
 
 @nox.session
