@@ -39,6 +39,7 @@ def _status(kind: type[imagesdk.APIStatusError], status: int) -> imagesdk.APISta
     return kind("No.", status_code=status)
 
 
+@cache
 def options(command: str) -> Namespace:
     return parser.parse(COMMANDS[command])
 

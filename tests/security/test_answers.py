@@ -110,6 +110,7 @@ async def test_a_small_answer_that_inflates_to_a_large_one_is_abandoned(status: 
         tracemalloc.stop()
 
 
+@pytest.mark.one_loop
 @pytest.mark.parametrize("status", [200, 400])
 @pytest.mark.parametrize(("opened", "closed"), [(b"[", b"]"), (b'{"error": ', b"}"), (b'{"data": [', b"]}")])
 async def test_an_answer_nested_too_deeply_cannot_be_read(status: int, opened: bytes, closed: bytes) -> None:
