@@ -12,6 +12,7 @@ def test_the_tests_of_the_page_pass_for_a_reader(pytester: pytest.Pytester) -> N
     examples = [code for code in blocks(ROOT / "docs" / "testing.md", "python") if "def test_" in code]
     for number, code in enumerate(examples):
         (pytester.path / f"test_example_{number}.py").write_text(code)
+    pytester.makeini("[pytest]")  # or else a folder above may have settings
     Image.new("RGBA", (64, 64)).save(Path(pytester.path) / "otter.png")
 
     result = pytester.runpytest_inprocess(
