@@ -25,7 +25,7 @@ from tests.support.certificates import Authority
 from tests.support.small_images import answer, png
 
 # The same examples each time: chance has its place in the session of the searches, where what it finds can be looked into.
-settings.register_profile("suite", derandomize=True, deadline=None, max_examples=50)
+settings.register_profile("suite", derandomize=True, deadline=None, max_examples=30)
 settings.register_profile("search", max_examples=5000, deadline=None)
 settings.load_profile("suite")
 
