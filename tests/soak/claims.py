@@ -15,7 +15,7 @@ from random import Random
 from imagesdk import Client, Generate, SharedStore
 from imagesdk._coordination.claim_list import open_claims
 from tests.support.billing_server import BillingServer, billing_server
-from tests.support.killed_calls import LEASE, shorten_leases, start
+from tests.support.killed_calls import LEASE, programs, shorten_leases
 from tests.support.redis_servers import RedisServer
 
 JOBS = [f"image {number}" for number in range(60)]
@@ -51,7 +51,7 @@ def _run(server: BillingServer, shared: str, out: str, chance: Random) -> Counte
     server.delay = 0.3
 
     def begin() -> subprocess.Popen[str]:
-        return start(server.base_url, shared, out, chance.sample(JOBS, len(JOBS)))
+        return programs.start(server.base_url, shared, out, chance.sample(JOBS, len(JOBS)))
 
     processes = [begin() for _ in range(PROCESSES)]
     for _ in range(KILLS):

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
 import hashlib
-import json
 import os
-import signal
 import subprocess
-import sys
-import traceback
-from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +17,13 @@ from imagesdk.emulator import Emulator
 from imagesdk.fan_out import batch_delivery, output_files
 from imagesdk.fan_out.batch_store import BatchStore
 from imagesdk.fan_out.journal import Journal, read_records
+from tests.support import killed_programs
 
 CODE = 137
 JOBS = [
     Generate(f"otter {number}", model="gpt-image-2", quality="low", size="1024x1024") for number in range(4)
 ]
-PATIENCE = 60
+_programs = killed_programs.Programs("tests.support.killed_batches")
 
 POINTS: dict[str, tuple[object, str, bool, int]] = {
     "after the upload of the input file": (BatchCalls, "upload_input", True, 1),
@@ -53,28 +46,7 @@ of times that it is reached before."""
 
 def end_at(point: str) -> None:
     owner, name, after, times = POINTS[point]
-    function: Callable[..., Any] = getattr(owner, name)
-    reached = 0
-
-    def count(here: bool) -> None:
-        nonlocal reached
-        reached += here
-        if here and reached == times:
-            os._exit(CODE)
-
-    async def awaited(*args: Any, **options: Any) -> Any:
-        count(not after)
-        result = await function(*args, **options)
-        count(after)
-        return result
-
-    def called(*args: Any, **options: Any) -> Any:
-        count(not after)
-        result = function(*args, **options)
-        count(after)
-        return result
-
-    setattr(owner, name, called if owner is output_files else awaited)
+    killed_programs.end_at(owner, name, after=after, times=times, end=lambda: os._exit(CODE))
 
 
 async def run(base_url: str, out: str) -> None:
@@ -86,32 +58,11 @@ async def run(base_url: str, out: str) -> None:
 
 
 def start(emulator: Emulator, out: Path) -> subprocess.Popen[str]:
-    return _python(emulator.base_url, str(out))
+    return _programs.start(emulator.base_url, str(out))
 
 
 def exit_code(emulator: Emulator, out: Path, *point: str) -> int:
-    process = _forking_process()
-    assert process.stdin is not None
-    assert process.stdout is not None
-    print(json.dumps([emulator.base_url, str(out), *point]), file=process.stdin, flush=True)
-    return int(process.stdout.readline())
-
-
-@functools.cache
-def _forking_process() -> subprocess.Popen[str]:
-    process = _python()
-    atexit.register(process.communicate)
-    return process
-
-
-def _python(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.support.killed_batches", *arguments],
-        cwd=Path(__file__).parents[2],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    return _programs.run(emulator.base_url, str(out), *point)
 
 
 def finish(emulator: Emulator, out: Path, **options: Any) -> list[Outcome]:
@@ -146,25 +97,5 @@ def main(base_url: str, out: str, *point: str) -> None:
     anyio.run(run, base_url, out)
 
 
-def fork_for_each_line() -> None:
-    for name in ("encodings.idna", "httpcore", "imagesdk._transport.single_connection"):
-        import_module(name)  # what the first request imports
-    for line in sys.stdin:
-        child = os.fork()
-        if not child:
-            signal.alarm(PATIENCE)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            try:
-                main(*json.loads(line))
-            except BaseException:  # noqa: BLE001 - the child must end here, whatever was raised
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-
-
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        main(*sys.argv[1:])
-    else:
-        fork_for_each_line()
+    killed_programs.serve(main)

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
 import hashlib
-import json
 import os
-import signal
 import subprocess
-import sys
-import traceback
 from collections import Counter
-from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +16,7 @@ from imagesdk._engine.request_body import TrackedBody
 from imagesdk.fan_out import output_files, worker
 from imagesdk.fan_out.journal import Journal, read_records
 from imagesdk.policies import Delivery
+from tests.support import killed_programs
 from tests.support.billing_server import BillingServer
 
 CODE = 137
@@ -31,7 +24,8 @@ JOBS = [f"{'url' if number % 4 == 3 else 'image'} {number}" for number in range(
 CONCURRENCY = 4
 AT = 6
 """Number of times that a program reaches its point, the last of which ends it."""
-PATIENCE = 60
+
+_programs = killed_programs.Programs("tests.support.killed_runs")
 
 Points = dict[str, tuple[object, str, bool]]
 POINTS: Points = {
@@ -51,29 +45,7 @@ POINTS: Points = {
 
 def end_at(point: str) -> None:
     owner, name, after = POINTS[point]
-    function: Callable[..., Any] = getattr(owner, name)
-    reached = 0
-
-    def count(here: bool) -> None:
-        nonlocal reached
-        reached += here
-        if here and reached == AT:
-            os._exit(CODE)
-
-    async def awaited(*args: Any, **options: Any) -> Any:
-        counts = owner is not TrackedBody or args[0].complete
-        count(counts and not after)
-        result = await function(*args, **options)
-        count(counts and after)
-        return result
-
-    def called(*args: Any, **options: Any) -> Any:
-        count(not after)
-        result = function(*args, **options)
-        count(after)
-        return result
-
-    setattr(owner, name, called if owner is output_files else awaited)
+    killed_programs.end_at(owner, name, after=after, times=AT, end=lambda: os._exit(CODE))
 
 
 async def run(base_url: str, out: str, delivery: Delivery) -> None:
@@ -85,32 +57,11 @@ async def run(base_url: str, out: str, delivery: Delivery) -> None:
 
 
 def start(server: BillingServer, out: Path, delivery: str) -> subprocess.Popen[str]:
-    return _python(server.base_url, str(out), delivery)
+    return _programs.start(server.base_url, str(out), delivery)
 
 
 def exit_code(server: BillingServer, out: Path, delivery: str, *point: str) -> int:
-    process = _forking_process()
-    assert process.stdin is not None
-    assert process.stdout is not None
-    print(json.dumps([server.base_url, str(out), delivery, *point]), file=process.stdin, flush=True)
-    return int(process.stdout.readline())
-
-
-@functools.cache
-def _forking_process() -> subprocess.Popen[str]:
-    process = _python()
-    atexit.register(process.communicate)
-    return process
-
-
-def _python(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.support.killed_runs", *arguments],
-        cwd=Path(__file__).parents[2],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    return _programs.run(server.base_url, str(out), delivery, *point)
 
 
 def finish(server: BillingServer, out: Path, delivery: Delivery, **options: Any) -> list[Outcome]:
@@ -156,25 +107,5 @@ def main(base_url: str, out: str, delivery: str, *point: str) -> None:
     anyio.run(run, base_url, out, "at_least_once" if delivery == "at_least_once" else "at_most_once")
 
 
-def fork_for_each_line() -> None:
-    for name in ("encodings.idna", "httpcore", "imagesdk._transport.single_connection"):
-        import_module(name)  # what the first request imports
-    for line in sys.stdin:
-        child = os.fork()
-        if not child:
-            signal.alarm(PATIENCE)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            try:
-                main(*json.loads(line))
-            except BaseException:  # noqa: BLE001 - the child must end here, whatever was raised
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-
-
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        main(*sys.argv[1:])
-    else:
-        fork_for_each_line()
+    killed_programs.serve(main)
