@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from hashlib import sha256
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import respx
@@ -23,6 +25,9 @@ from imagesdk.emulator import Emulator
 from imagesdk.emulator.drawing.painting import Painting
 from tests.support.certificates import Authority
 from tests.support.small_images import answer, png
+
+if TYPE_CHECKING:
+    from tests.support.file_systems import Lab
 
 # The same examples each time: chance has its place in the session of the searches, where what it finds can be looked into.
 settings.register_profile("suite", derandomize=True, deadline=None, max_examples=30)
@@ -101,6 +106,16 @@ def plain_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """An authority that signs certificates for the servers of tests."""
     return Authority.found(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """A remote file system, and a folder of temporary files of the test's own."""
+    from tests.support.file_systems import laboratory
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with laboratory() as lab:
+        yield lab
 
 
 @pytest.fixture(scope="session")

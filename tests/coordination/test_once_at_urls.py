@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from imagesdk import AsyncClient
 from tests.support.billing_server import BillingServer, billing_server
-from tests.support.file_systems import Lab, laboratory
-from tests.support.runs import until
+from tests.support.file_systems import Lab
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with laboratory() as lab:
-        yield lab
 
 
 @pytest.fixture
@@ -80,7 +72,7 @@ async def test_an_image_that_was_received_is_uploaded_by_the_next_call(
             await client.images.once("a cat", key="cover", out="lab://b/")
 
         tasks.start_soon(call)
-        await until(lambda: any(".part" in name for name in lab.files))
+        await anyio.to_thread.run_sync(lab.writing.wait, 10)
         tasks.cancel_scope.cancel()
         with anyio.CancelScope(shield=True):
             for _ in range(10):  # rounds of the event loop, which delivers the cancellation

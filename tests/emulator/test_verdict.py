@@ -82,8 +82,7 @@ def leaves_a_stream(scene: Scene) -> None:
     scene.emulator.state.faults.stream(delay=30, after_events=1)
     with scene.http.stream("POST", "/images/generations", json=STREAM, timeout=60) as answer:
         next(answer.iter_lines())
-    while not scene.emulator.state.requests[0].ended:
-        time.sleep(0.001)
+    scene.emulator.settle()
 
 
 def connects_for_each_request(scene: Scene) -> None:

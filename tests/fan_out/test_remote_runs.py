@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from imagesdk import AsyncClient, ConfigurationError, InvalidRequestError, Labelled
 from imagesdk.fan_out.journal import read_records
 from tests.support.billing_server import BillingServer
-from tests.support.file_systems import Lab, laboratory
+from tests.support.file_systems import Lab
 from tests.support.runs import Runs, statuses, until
 
 pytestmark = pytest.mark.anyio
 OUT = "lab://b/{job}-{id}.{ext}"
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    with laboratory() as lab:
-        yield lab
 
 
 @pytest.fixture
@@ -75,7 +69,7 @@ async def test_images_that_were_received_are_uploaded_by_the_next_run(runs: Runs
     lab.held = threading.Event()
     with anyio.CancelScope() as scope:
         async with runs.begin(["a cat"]):
-            await until(lambda: any(".part" in name for name in lab.files))
+            await anyio.to_thread.run_sync(lab.writing.wait, 10)
             scope.cancel()
             with anyio.CancelScope(shield=True):
                 for _ in range(10):  # rounds of the event loop, which delivers the cancellation

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import pickle
 import sys
-import tempfile
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -22,18 +21,10 @@ from imagesdk import AsyncClient, ConfigurationError, Generate, InvalidRequestEr
 from imagesdk._media.remote_files import Content, holds, upload
 from imagesdk._media.remote_path import RemotePath
 from tests.support.billing_server import BillingServer, billing_server
-from tests.support.file_systems import REGISTRY, Lab, laboratory
+from tests.support.file_systems import REGISTRY, Lab
 
 _SPEC: Any = import_module("fsspec.spec")
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    """A remote file system, and a folder of temporary files of the test's own."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with laboratory() as lab:
-        yield lab
 
 
 @pytest.fixture
@@ -95,7 +86,7 @@ async def test_a_cancelled_upload_leaves_nothing(
             await client.images.generate("a cat", out="lab://b/")
 
         tasks.start_soon(call)
-        await until_uploading(lab)
+        await anyio.to_thread.run_sync(lab.writing.wait, 10)
         tasks.cancel_scope.cancel()
         with anyio.CancelScope(shield=True):
             for _ in range(10):  # rounds of the event loop, which delivers the cancellation
@@ -104,13 +95,6 @@ async def test_a_cancelled_upload_leaves_nothing(
     assert server.billed == {"a cat": 1}
     assert lab.content() == {}
     assert list(tmp_path.iterdir()) == []
-
-
-async def until_uploading(lab: Lab) -> None:
-    """Wait until an image, rather than the probe of the folder, is written."""
-    assert lab.held is not None
-    while not any(".part" in name for name in lab.files):  # noqa: ASYNC110 - a file system has no event for it
-        await anyio.sleep(0.001)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ class Lab:
     held: threading.Event | None = None
     """While it is not set, writing waits."""
     writing: threading.Event = field(factory=threading.Event)
+    """Set when an image is about to be written while ``held`` is not."""
     options: list[dict[str, Any]] = field(factory=list[dict[str, Any]])
 
     def content(self) -> dict[str, bytes]:
@@ -54,8 +55,8 @@ def laboratory() -> Generator[Lab, None, None]:
 
     class File(_File):  # type: ignore[misc]
         def write(self, data: Any) -> int:
-            lab.writing.set()
             if lab.held is not None and "probe" not in str(self.path):
+                lab.writing.set()
                 assert lab.held.wait(10)
             return cast("int", _super(super()).write(data[:-1] if lab.loses_bytes else data))
 

@@ -119,12 +119,12 @@ def _ridges(
     width, height = image.width * _OVER, image.height * _OVER
     for layer in range(count):
         depth = layer / (count - 1)
-        line = ridge(dice, levels[0] + (levels[1] - levels[0]) * depth, 0.05 * (1 - 0.55 * depth))
+        crest = ridge(dice, levels[0] + (levels[1] - levels[0]) * depth, 0.05 * (1 - 0.55 * depth))
         colour = blend(palette.far, palette.near, shades[0] + (shades[1] - shades[0]) * depth**0.9)
         mask = Image.new("L", (width, height))
-        outline = [(x * width, y * height) for x, y in line]
+        outline = [(x * width, y * height) for x, y in crest]
         ImageDraw.Draw(mask).polygon([*outline, (width, height), (0, height)], fill=255)
-        top = min(y for _, y in line)
+        top = min(y for _, y in crest)
         fill = _gradient(image.size, [(top, colour), (top + 0.3, blend(colour, palette.horizon, 0.16))])
         image.paste(fill, mask=mask.reduce(_OVER))
 
