@@ -42,8 +42,6 @@ LAZY_WINDOWS = 1 / 10, 1 / 5
 """The same in windows, for few processes and for many."""
 LAZY_SECONDS_OF_OWNER = 0.02
 """How much longer it is for each process."""
-CLOCK_RESOLUTION = 1e-6
-"""Seconds that the clock of a store shows: a grant that begins sooner than that from now has begun."""
 STALE_SECONDS = LEASE_SECONDS / 2
 """Age of a grant from which it is returned: others may take this process for dead soon."""
 
@@ -116,7 +114,7 @@ class CoordinatedLimiter:
                         self._permits.return_to_queue(permit, now)
                         self._replica.step_by(now)
                     if permit.granted:
-                        if now + CLOCK_RESOLUTION >= permit.opens_at:
+                        if now >= permit.opens_at:
                             return
                         wake_at, waiter.deadline = permit.opens_at, None
                     else:

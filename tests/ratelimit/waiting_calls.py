@@ -9,7 +9,8 @@ import anyio
 
 from imagesdk import LimitWaitError, RateLimit
 from imagesdk._ratelimit.queue import Permit
-from imagesdk._ratelimit.shared import SharedLimiter
+from imagesdk._ratelimit.shared import SharedLimiter, Waiter
+from tests.support.patient_waiters import PatientWaiter
 
 WINDOW = 60.0
 LONGER = WINDOW * 1.01
@@ -32,6 +33,9 @@ class TimedLimiter(SharedLimiter):
     def __init__(self, limit: RateLimit, *, adaptive: bool = False) -> None:
         self.clock = Clock()
         super().__init__(limit, adaptive=adaptive, clock=self.clock)
+
+    async def _wait(self, waiter: Waiter) -> None:
+        await super()._wait(PatientWaiter(waiter.permit, waiter.deadline, waiter.on_wait))
 
     async def fill(self) -> Permit:
         """Grant four images a second ago, and return the permit."""

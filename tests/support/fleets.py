@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
+from unittest.mock import patch
 
 import anyio
 
@@ -21,6 +22,7 @@ from imagesdk._coordination.store_thread import StoreThread
 from imagesdk._protocol.server_limits import ServerLimits
 from imagesdk._ratelimit.queue import Permit
 from imagesdk._ratelimit.shared import SharedLimiter
+from tests.support.patient_waiters import PatientWaiter
 
 KEY = "limit-test"
 
@@ -249,14 +251,17 @@ class Fleet:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[Fleet]:
         """Let calls wait while the block runs."""
-        async with anyio.create_task_group() as self._tasks:
-            try:
-                yield self
-            finally:
-                self._tasks.cancel_scope.cancel()
-                for member in self.members:
-                    if member.thread is not None:
-                        member.thread.store.close()
+        ours = patch("imagesdk._ratelimit.shared.Waiter", PatientWaiter)
+        shared = patch("imagesdk._coordination.limiter.Waiter", PatientWaiter)
+        with ours, shared:
+            async with anyio.create_task_group() as self._tasks:
+                try:
+                    yield self
+                finally:
+                    self._tasks.cancel_scope.cancel()
+                    for member in self.members:
+                        if member.thread is not None:
+                            member.thread.store.close()
 
     def accept(self, name: str, member: Member, tokens: int | None = None) -> None:
         """Let the server accept a call."""
