@@ -9,8 +9,9 @@ import os
 import threading
 import time
 
-# On Windows a thread that waits for a lock does not notice Ctrl-C, so it wakes up regularly.
-_LONGEST_WAIT = 0.1 if os.name == "nt" else threading.TIMEOUT_MAX
+# A thread that waits for a lock does not notice Ctrl-C on Windows, and elsewhere not if the signal arrives in the moment
+# before the wait, or in another thread. So it wakes up regularly.
+_LONGEST_WAIT = 0.1 if os.name == "nt" else 1.0
 
 
 class Latch:

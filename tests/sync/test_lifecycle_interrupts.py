@@ -167,6 +167,30 @@ def test_an_interrupted_call_waits_for_its_coroutine_until_the_grace_ends_or_a_s
     assert program.end() == (0, "interrupted", "")
 
 
+def test_a_ctrl_c_that_does_not_reach_the_waiting_thread_interrupts_it_all_the_same(start: Start) -> None:
+    program = start(
+        STUBBORN
+        + """
+        portal.GRACE = 0.01
+        portal.EXIT_GRACE = 0.01
+
+        def deliver():  # as the system does where the main thread is about to wait
+            working.wait()
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+        threading.Thread(target=deliver).start()
+        try:
+            handle = lease(Stubborn)
+            handle.call(Stubborn.work)
+        except KeyboardInterrupt:
+            clearing_up.wait()
+            print("interrupted")
+        """
+    )
+    assert [program.line(), program.line()] == ["working", "clearing up"]
+    assert program.end() == (0, "interrupted", "")
+
+
 def test_ctrl_c_ends_the_wait_of_the_exit_for_its_coroutines_without_a_traceback(start: Start) -> None:
     program = start(
         STUBBORN
