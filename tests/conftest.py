@@ -23,6 +23,7 @@ from imagesdk import AsyncClient, RetryPolicy
 from imagesdk._ratelimit.shared import LimiterRegistry
 from imagesdk.emulator import Emulator
 from imagesdk.emulator.drawing.painting import Painting
+from tests.support.billing_server import BillingServer, billing_server
 from tests.support.certificates import Authority
 from tests.support.small_images import answer, png
 
@@ -106,6 +107,13 @@ def plain_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """An authority that signs certificates for the servers of tests."""
     return Authority.found(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def server() -> Iterator[BillingServer]:
+    """A server that answers every request with images and counts what it bills."""
+    with billing_server() as server:
+        yield server
 
 
 @pytest.fixture

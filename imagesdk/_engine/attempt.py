@@ -19,6 +19,7 @@ from imagesdk._engine.logs import log_end
 from imagesdk._engine.redaction import redact_error
 from imagesdk._engine.request_body import TrackedBody
 from imagesdk._engine.response import (
+    DecompressedBody,
     ResponseReader,
     connection_failure,
     exchange_failure,
@@ -31,7 +32,7 @@ from imagesdk._engine.tokens import current_key
 from imagesdk._protocol.hosts import auth_headers
 from imagesdk._protocol.requests import request_headers
 from imagesdk._protocol.retry import UNCOUNTED_STATUSES, Failure
-from imagesdk._protocol.scanner import Scanner
+from imagesdk._protocol.scanner import ScanError, Scanner
 from imagesdk._protocol.server_limits import parse_server_limits
 from imagesdk._runtime.threads import lacking
 from imagesdk._transport.exchange import RELEASE_LIMIT, TransportError, WireRequest, WireResponse
@@ -152,6 +153,14 @@ class Attempt(Generic[T]):
     async def _receive(self, response: WireResponse) -> None:
         await self._reader.read(response, self._sink, raw=self._call.raw)
         await self._exchange.aclose()
+
+    def _open_chunks(self, response: WireResponse) -> DecompressedBody | None:
+        """Return the body of a response that a subclass reads itself; ``None`` if it cannot be decompressed."""
+        try:
+            return DecompressedBody(response)
+        except ScanError as problem:
+            self._reader.problem = problem
+            return None
 
     async def _conclude(self) -> Failure | None:
         self._was_answered = True

@@ -67,10 +67,7 @@ class BodyAttempt(Attempt[None]):
         if not self._reader.succeeded:
             await super()._receive(response)
             return
-        try:
-            self._chunks = DecompressedBody(response)
-        except ScanError as problem:
-            self._reader.problem = problem
+        self._chunks = self._open_chunks(response)
 
     async def _conclude(self) -> Failure | None:
         if self._chunks is None:

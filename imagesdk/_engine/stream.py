@@ -96,10 +96,7 @@ class StreamAttempt(Attempt[ParsedResponse]):
         if not self._reader.succeeded or media_type_of(response.headers) != "text/event-stream":
             await super()._receive(response)
             return
-        try:
-            self._chunks = DecompressedBody(response)
-        except ScanError as problem:
-            self._reader.problem = problem
+        self._chunks = self._open_chunks(response)
 
     async def _conclude(self) -> Failure | None:
         """Read the first event, or parse a response that is no stream."""

@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias, cast
 from attrs import define, field
 
 from imagesdk.emulator.answers import Refusal
+from imagesdk.emulator.bodies import parse_object
 from imagesdk.emulator.models import MODELS, Endpoint, models_on
 from imagesdk.emulator.quirks import resolve_deployment
 from imagesdk.emulator.rules import CheckedRequest, Fields, check, default_model
@@ -123,16 +124,9 @@ class BatchInput:
             start = end + 1
 
     def _line_error(self, number: int, text: bytes, seen: set[str]) -> dict[str, object] | None:
-        try:
-            parsed: object = json.loads(text)
-            if b"\\u" in text:
-                # JSON allows half of a surrogate pair, UTF-8 does not: this raises for it.
-                json.dumps(parsed, ensure_ascii=False).encode()
-        except (ValueError, RecursionError):
-            parsed = None
-        if not isinstance(parsed, dict):
+        given = parse_object(text)
+        if given is None:
             return batch_error("invalid_json_line", "This line is not parseable as valid JSON.", line=number)
-        given = cast("Mapping[str, object]", parsed)
         for name in _REQUIRED:
             if given.get(name) is None:
                 text_of = f"Missing required parameter: '{name}'."

@@ -107,24 +107,29 @@ async def _pieces(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
             yield piece
 
 
-async def _read_json(request: Request) -> Body:
-    data = bytearray()
-    async with aclosing(_pieces(request, _MAX_JSON)) as pieces:
-        async for piece in pieces:
-            data += piece
+def parse_object(data: bytes | bytearray) -> Mapping[str, object] | None:
+    """Parse a JSON object; return ``None`` if the text is not one."""
     try:
         parsed: object = json.loads(data)
         if b"\\u" in data:
             # JSON allows half of a surrogate pair, UTF-8 does not: this raises for it.
             json.dumps(parsed, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        parsed = None
-    if not isinstance(parsed, dict):
+        return None
+    return cast("Mapping[str, object]", parsed) if isinstance(parsed, dict) else None
+
+
+async def _read_json(request: Request) -> Body:
+    data = bytearray()
+    async with aclosing(_pieces(request, _MAX_JSON)) as pieces:
+        async for piece in pieces:
+            data += piece
+    fields = parse_object(data)
+    if fields is None:
         raise Refusal(
             "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your "
             "HTTP library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)"
         )
-    fields = cast("Mapping[str, object]", parsed)
     return Body(Fields(values={name: [value] for name, value in fields.items()}))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import anyio
@@ -12,16 +12,10 @@ import anyio.to_thread
 import pytest
 
 from imagesdk import AsyncClient
-from tests.support.billing_server import BillingServer, billing_server
+from tests.support.billing_server import BillingServer
 from tests.support.file_systems import Lab
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def server() -> Iterator[BillingServer]:
-    with billing_server() as server:
-        yield server
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from imagesdk import AsyncClient
 from imagesdk._media import remote_files
 from imagesdk._media.remote_files import Content, holds, read, upload
 from imagesdk._media.remote_path import RemotePath
-from tests.support.billing_server import BillingServer, billing_server
+from tests.support.billing_server import BillingServer
 
 pytestmark = [
     pytest.mark.anyio,
@@ -50,12 +50,6 @@ def s3(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         fs.rm("bucket", recursive=True)
     fs.mkdir("bucket")
     return fs
-
-
-@pytest.fixture
-def server() -> Iterator[BillingServer]:
-    with billing_server() as server:
-        yield server
 
 
 @pytest.fixture

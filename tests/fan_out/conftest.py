@@ -8,19 +8,13 @@ from pathlib import Path
 import pytest
 
 from imagesdk import AsyncClient, Client
-from tests.support.billing_server import BillingServer, billing_server
+from tests.support.billing_server import BillingServer
 from tests.support.runs import Runs
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture
-def server() -> Iterator[BillingServer]:
-    with billing_server() as server:
-        yield server
 
 
 @pytest.fixture

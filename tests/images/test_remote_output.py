@@ -7,7 +7,7 @@ import pickle
 import sys
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,11 @@ import pytest
 from imagesdk import AsyncClient, ConfigurationError, Generate, InvalidRequestError
 from imagesdk._media.remote_files import Content, holds, upload
 from imagesdk._media.remote_path import RemotePath
-from tests.support.billing_server import BillingServer, billing_server
+from tests.support.billing_server import BillingServer
 from tests.support.file_systems import REGISTRY, Lab
 
 _SPEC: Any = import_module("fsspec.spec")
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def server() -> Iterator[BillingServer]:
-    with billing_server() as server:
-        yield server
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 from pathlib import Path
@@ -16,7 +15,7 @@ from imagesdk._calls.batch_calls import BatchCalls
 from imagesdk.emulator import Emulator
 from imagesdk.fan_out import batch_delivery, output_files
 from imagesdk.fan_out.batch_store import BatchStore
-from imagesdk.fan_out.journal import Journal, read_records
+from imagesdk.fan_out.journal import Journal
 from tests.support import killed_programs
 
 CODE = 137
@@ -81,14 +80,7 @@ def check(emulator: Emulator, out: Path) -> None:
     bill = emulator.state.bill
     assert max(bill.jobs.values()) == 1, bill.jobs
     assert bill.images == {"batch": len(JOBS)}
-    paths = {image.path for outcome in outcomes for image in outcome.unwrap()}
-    assert len(paths) == len(JOBS)
-    left = {path for path in out.iterdir() if not path.name.startswith("journal.db")}
-    assert left == paths, "files were left over"
-    for record in read_records(out / "journal.db"):
-        for image in (record.response or {})["images"]:
-            data = (out / image["file"]["path"]).read_bytes()
-            assert hashlib.sha256(data).hexdigest() == image["file"]["sha256"]
+    killed_programs.check_files(out, outcomes)
 
 
 def main(base_url: str, out: str, *point: str) -> None:

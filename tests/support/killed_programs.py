@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import hashlib
 import json
 import os
 import signal
@@ -14,8 +15,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from imagesdk import Outcome
 from imagesdk._engine.request_body import TrackedBody
 from imagesdk.fan_out import output_files
+from imagesdk.fan_out.journal import read_records
 
 PATIENCE = 60
 """Seconds after which a program that should have ended has hung."""
@@ -90,6 +93,18 @@ class Programs:
             stdout=subprocess.PIPE,
             text=True,
         )
+
+
+def check_files(out: Path, outcomes: list[Outcome]) -> None:
+    """Check that a folder has one image of each outcome, as the journal records it, and nothing else."""
+    paths = {image.path for outcome in outcomes for image in outcome.unwrap()}
+    assert len(paths) == len(outcomes)
+    left = {path for path in out.iterdir() if not path.name.startswith("journal.db")}
+    assert left == paths, "files were left over"
+    for record in read_records(out / "journal.db"):
+        for image in (record.response or {})["images"]:
+            data = (out / image["file"]["path"]).read_bytes()
+            assert hashlib.sha256(data).hexdigest() == image["file"]["sha256"]
 
 
 def serve(main: Callable[..., object]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 from collections import Counter
@@ -90,14 +89,7 @@ def check(server: BillingServer, out: Path, delivery: Delivery, kills: int = 1) 
         assert server.billed.total() <= len(JOBS) + CONCURRENCY * kills
     outcomes = finish(server, out, delivery, retry_unknown=True)
     assert all(outcome.status == "done" for outcome in outcomes)
-    paths = {image.path for outcome in outcomes for image in outcome.unwrap()}
-    assert len(paths) == len(JOBS)
-    left = {path for path in out.iterdir() if not path.name.startswith("journal.db")}
-    assert left == paths, "files were left over"
-    for record in read_records(out / "journal.db"):
-        for image in (record.response or {})["images"]:
-            data = (out / image["file"]["path"]).read_bytes()
-            assert hashlib.sha256(data).hexdigest() == image["file"]["sha256"]
+    killed_programs.check_files(out, outcomes)
     return Counter({"kills": kills, "unknown": len(unknown), "sent again": server.billed.total() - len(JOBS)})
 
 
